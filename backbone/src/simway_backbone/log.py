@@ -1,0 +1,84 @@
+"""The log port (design, section 3). Two adapters keep it, ``kafka_log`` and ``embedded_log``; ``tests/contract`` holds both to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class LogError(Exception):
+    """Base of what a log raises."""
+
+
+class LogUnavailable(LogError):
+    """The log did not answer in time, or is full: try again later; nothing is known to be written."""
+
+
+class LogRefused(LogError):
+    """The log will never take this (unknown topic or partition, record too large): the caller's fault."""
+
+
+class OffsetGone(LogError):
+    """A reader asked for an offset that retention took, or that was never written. Readers decide; nothing is skipped silently."""
+
+    def __init__(self, topic: str, partition: int, wanted: int, earliest: int, end: int) -> None:
+        super().__init__(f"{topic}/{partition}: offset {wanted} is not there; the log holds {earliest} to {end}")
+        self.topic, self.partition, self.wanted, self.earliest, self.end = topic, partition, wanted, earliest, end
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record. ``appended_us``: UTC microseconds by the log's clock."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    appended_us: int
+
+
+class Reader(Protocol):
+    """Reads one topic from given positions on. Not thread-safe; one thread uses one reader."""
+
+    def poll(self, timeout_s: float, max_records: int = 500) -> list[Record]:
+        """The next records, in offset order within each partition; empty after ``timeout_s``. Blocks that long.
+
+        Raises ``OffsetGone`` (call ``seek``) and ``LogUnavailable`` (call again).
+        """
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Goes on reading ``partition`` at ``offset``."""
+
+    def close(self) -> None:
+        """Frees what the reader holds."""
+
+
+class Log(Protocol):
+    """An append-only log of topics in partitions. Thread-safe."""
+
+    def ensure_topics(self) -> None:
+        """Makes the topics of ``simway_protocol.topics`` that are missing, with their partitions and retention. Blocks."""
+
+    def identity(self, topic: str) -> str:
+        """A name made with the log (and topic) that no later log of the same address shares. Blocks."""
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions the topic has. Blocks at first use."""
+
+    def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Per partition: the earliest offset that is there, and the next one to be written. Blocks."""
+
+    def append(self, topic: str, partition: int, records: Sequence[tuple[bytes | None, bytes]]) -> Future[int]:
+        """Appends ``(key, value)`` pairs together and in order; returns at once.
+
+        The future gives the offset of the first once all are durable (Kafka acks=all; SQLite committed with fsync), or raises
+        ``LogUnavailable`` or ``LogRefused``. After ``LogUnavailable`` records may still turn up: consumers are idempotent.
+        """
+
+    def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
+        """A reader of the given partitions, each from its own next offset (inclusive)."""
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Waits for appends under way, then frees everything."""

@@ -1,0 +1,194 @@
+"""The messages of the log, one tagged struct each; JSON, so that any consumer can read them (design, section 3).
+
+The files in ``topics/`` say who writes and reads each topic and hold examples that tests decode and encode. Unknown fields
+are ignored on reading, so that a newer producer does not stop an older consumer. ``epoch`` is hexadecimal text, since a
+64-bit number does not survive every JSON reader.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from simway_protocol.readings import Reading
+
+Range: TypeAlias = tuple[int, int]
+"""First and last sequence number, both included."""
+RejectedRange: TypeAlias = tuple[int, int, str]
+"""First, last and the reason (see ``outcomes.Reason``)."""
+
+
+class Uplink(msgspec.Struct, omit_defaults=True):
+    """Readings of one device, admitted together.
+
+    ``readings[i]`` has the sequence number ``first_seq + i``; where a sender numbers nothing, ``epoch`` and ``first_seq``
+    are None. ``dropped``: what the full outbox gave up; ``rejected``: what admission refused; both in the epoch's numbers.
+    """
+
+    device: str
+    gateway: str
+    received_us: int
+    epoch: str | None = None
+    first_seq: int | None = None
+    readings: list[Reading] = []
+    dropped: list[Range] = []
+    rejected: list[RejectedRange] = []
+
+
+class UplinkBatch(msgspec.Struct):
+    """One record of ``uplink``: admitted uplinks of one partition, in order of arrival."""
+
+    uplinks: list[Uplink]
+    v: int = 1
+
+
+class Downlink(msgspec.Struct, omit_defaults=True):
+    """One record of ``downlink``. ``body``: canonical CBOR (see ``commands``), sent to the device as it is; ``mac``: over it.
+
+    ``type`` is ``command``, ``cancel`` or ``confirm``; ``expires_us`` repeats the body's, for gateways.
+    """
+
+    device: str
+    type: str
+    command_id: str
+    counter: int
+    expires_us: int
+    body: bytes
+    mac: bytes
+    v: int = 1
+
+
+class Attached(msgspec.Struct, tag_field="type", tag="attached", omit_defaults=True):
+    """A session has shown its first valid frame under the traffic keys. ``generation`` only grows, per device."""
+
+    device: str
+    generation: int
+    gateway: str
+    iccid: str
+    boot_counter: int
+    epoch: str
+    last_counter: int
+    key_version: int
+    t_us: int
+    address: str = ""
+    v: int = 1
+
+
+class Detached(msgspec.Struct, tag_field="type", tag="detached", omit_defaults=True):
+    """A session is over: ``superseded``, ``idle``, ``revoked`` or ``shutdown``."""
+
+    device: str
+    generation: int
+    gateway: str
+    reason: str
+    t_us: int
+    v: int = 1
+
+
+class CommandEvent(msgspec.Struct, tag_field="type", tag="command", omit_defaults=True):
+    """What happened to a command, as the gateway saw it; the ledger decides what it means.
+
+    ``event``: ``sent`` (first transmission), ``received`` (RECEIPT), ``result`` (RESULT whole), ``closed`` (CLOSED),
+    ``expired`` (never sent). ``outcome`` and ``reason`` come with ``result`` and ``closed`` (``commands.ResultOutcome``).
+    ``generation`` and ``iccid`` are those of the session that carried it.
+    """
+
+    device: str
+    command_id: str
+    event: str
+    gateway: str
+    generation: int
+    t_us: int
+    iccid: str = ""
+    outcome: str = ""
+    reason: str = ""
+    counter: int = 0
+    evidence: dict[str, Any] = {}
+    v: int = 1
+
+
+class Profile(msgspec.Struct, omit_defaults=True):
+    """One profile of an eUICC (SGP.22, 5.7.15). ``state``: enabled|disabled; ``profile_class``: test|provisioning|operational."""
+
+    iccid: str
+    aid: str
+    state: str
+    provider: str = ""
+    name: str = ""
+    nickname: str = ""
+    profile_class: str = "operational"
+
+
+class Inventory(msgspec.Struct, tag_field="type", tag="inventory", omit_defaults=True):
+    """What the SIM of a device holds, as the device read it. ``eid`` is empty on a SIM that is no eUICC."""
+
+    device: str
+    gateway: str
+    generation: int
+    t_us: int
+    eid: str
+    active_iccid: str
+    profiles: list[Profile] = []
+    v: int = 1
+
+
+DeviceEvent: TypeAlias = Attached | Detached | CommandEvent | Inventory
+
+
+class RegistryEntry(msgspec.Struct, omit_defaults=True):
+    """One record of ``registry`` (compacted, key = device id): what a gateway needs to work alone.
+
+    ``status``: active|revoked. ``key_versions``: those that may attach, the newest last.
+    """
+
+    device: str
+    status: str
+    key_versions: list[int]
+    updated_us: int
+    v: int = 1
+
+
+class DeadLetter(msgspec.Struct, omit_defaults=True):
+    """What could not be admitted or stored, with the reason and enough to replay it."""
+
+    source: str
+    reason: str
+    t_us: int
+    device: str = ""
+    gateway: str = ""
+    epoch: str | None = None
+    seq: int | None = None
+    detail: str = ""
+    reading: Reading | None = None
+    payload: bytes = b""
+    v: int = 1
+
+
+class BadMessage(Exception):
+    """A record of the log that does not decode: the producer's fault. The text names the field."""
+
+
+_encoder = msgspec.json.Encoder()
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {
+    "uplink": msgspec.json.Decoder(UplinkBatch),
+    "downlink": msgspec.json.Decoder(Downlink),
+    "device-events": msgspec.json.Decoder(DeviceEvent),
+    "registry": msgspec.json.Decoder(RegistryEntry),
+    "dead-letter": msgspec.json.Decoder(DeadLetter),
+}
+
+Message: TypeAlias = UplinkBatch | Downlink | DeviceEvent | RegistryEntry | DeadLetter
+
+
+def encode(message: Message) -> bytes:
+    """The JSON bytes of a message. NaN and infinities must have been refused before: msgspec would write null."""
+    return _encoder.encode(message)
+
+
+def decode(topic: str, value: bytes) -> Any:
+    """The message of a topic's record; ``BadMessage`` when it does not decode."""
+    try:
+        return _decoders[topic].decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage(f"{topic}: {error}") from error
