@@ -1,0 +1,46 @@
+"""Fixtures for every room: a real Kafka broker and a real PostgreSQL, started at first use and shared by one pytest process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from simway_testing import Unavailable, scratch, strict
+
+
+def _serve(running: Callable[[Path], AbstractContextManager[str]], name: str) -> Iterator[str]:
+    try:
+        with scratch(name) as directory, running(directory) as url:
+            yield url
+    except Unavailable as missing:
+        if strict():
+            pytest.fail(f"{name}: {missing} (CI=true: nothing may be skipped)")
+        pytest.skip(f"{name}: {missing}")
+
+
+@pytest.fixture(scope="session")
+def kafka_url() -> Iterator[str]:
+    """``kafka://127.0.0.1:port`` of a real broker (KRaft), or ``SIMWAY_TEST_KAFKA_URL`` where that is set."""
+    if given := os.environ.get("SIMWAY_TEST_KAFKA_URL"):
+        yield given
+        return
+    from simway_testing import kafka_server
+
+    yield from _serve(kafka_server.running, "kafka")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """``postgresql://user:password@127.0.0.1:port/database`` of a real, empty server, or ``SIMWAY_TEST_POSTGRES_URL``.
+
+    The user may create databases: a test that wants an empty one makes it.
+    """
+    if given := os.environ.get("SIMWAY_TEST_POSTGRES_URL"):
+        yield given
+        return
+    from simway_testing import postgres_server
+
+    yield from _serve(postgres_server.running, "postgres")
