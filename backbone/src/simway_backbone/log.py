@@ -1,4 +1,4 @@
-"""The log port (design, section 3). Two adapters keep it, ``kafka_log`` and ``embedded_log``; ``tests/contract`` holds both to it."""
+"""The log port (design, section 3). Two adapters keep it, ``kafka_log`` and ``embedded_log``, held to it by ``tests/contract``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LogRefused(LogError):
 
 
 class OffsetGone(LogError):
-    """A reader asked for an offset that retention took, or that was never written. Readers decide; nothing is skipped silently."""
+    """A reader asked for an offset that retention took, or that was never written. Nothing is skipped silently."""
 
     def __init__(self, topic: str, partition: int, wanted: int, earliest: int, end: int) -> None:
         super().__init__(f"{topic}/{partition}: offset {wanted} is not there; the log holds {earliest} to {end}")
