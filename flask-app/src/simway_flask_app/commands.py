@@ -1,0 +1,146 @@
+"""Use cases of commands: what may be asked of a device, checked before anything is queued (design, section 8).
+
+The web maps the errors to statuses: ``UnknownDevice``, ``UnknownCommand`` and ``UnknownProfile`` 404; ``AlreadyEnabled``,
+``AmbiguousProvider``, ``NoInventory``, ``DeviceRevoked`` and ``NotCancellable`` 409; ``BadRequest`` 422.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from simway_protocol.commands import DEADLINE_DEFAULT_S, DEADLINE_MIN_S
+from simway_protocol.messages import Profile
+
+from simway_flask_app.store.port import Command, DeviceDetail, NewCommand, SimInventory, WebStore
+
+DEADLINE_MAX_S = 24 * 3600
+EXPIRES_DEFAULT_S = 3600
+EXPIRES_MAX_S = 7 * 24 * 3600
+"""Not longer than ``downlink`` is kept: a command that the log forgot could never be delivered."""
+
+
+class CommandError(Exception):
+    """Base of refusals by the rules. ``reason`` is a stable word for programs, the text is for people."""
+
+    reason = "refused"
+
+
+class BadRequest(CommandError):
+    """A number out of its range, or neither or both of ICCID and provider: the caller's fault."""
+
+    reason = "bad_request"
+
+
+class UnknownProfile(CommandError):
+    """The SIM's last inventory shows no such ICCID or provider."""
+
+    reason = "unknown_profile"
+
+
+class AlreadyEnabled(CommandError):
+    """The inventory shows that profile as the active one."""
+
+    reason = "already_enabled"
+
+
+class AmbiguousProvider(CommandError):
+    """Several profiles are of that provider: name the ICCID."""
+
+    reason = "ambiguous_provider"
+
+
+class NoInventory(CommandError):
+    """The device has not told yet what its SIM holds, so a provider cannot be resolved."""
+
+    reason = "no_inventory"
+
+
+class DeviceRevoked(CommandError):
+    """A revoked device is not let in, so no command can reach it."""
+
+    reason = "device_revoked"
+
+
+def switch_carrier(
+    store: WebStore, device: str, *, iccid: str = "", provider: str = "", deadline_s: int | None = None,
+    expires_in_s: int | None = None, actor: str, now_us: int,
+) -> Command:  # fmt: skip
+    """Queues a carrier switch to ``iccid`` or to the one profile of ``provider`` (compared without case)."""
+    if bool(iccid) == bool(provider):
+        raise BadRequest("name either an iccid or a provider")
+    detail = _reachable(store, device)
+    target = _target(detail.inventory, iccid, provider)
+    deadline_s = _within(DEADLINE_DEFAULT_S if deadline_s is None else deadline_s, DEADLINE_MIN_S, DEADLINE_MAX_S, "deadline_s")
+    return _queue(store, device, "switch", expires_in_s, actor, now_us, deadline_s, target, provider)
+
+
+def ping(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
+    """Queues a ping: the device answers, and that is all."""
+    _reachable(store, device)
+    return _queue(store, device, "ping", expires_in_s, actor, now_us)
+
+
+def audit(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
+    """Queues an audit: the device reports its SIM's inventory and its journal of the last switch."""
+    _reachable(store, device)
+    return _queue(store, device, "audit", expires_in_s, actor, now_us)
+
+
+def cancel(store: WebStore, device: str, command_id: str, *, actor: str, now_us: int) -> Command:
+    """Cancels, or asks the device to: done when the state is CANCELLED (200), else asked (202)."""
+    return store.request_cancel(device, command_id, actor=actor, now_us=now_us)
+
+
+def _reachable(store: WebStore, device: str) -> DeviceDetail:
+    detail = store.device(device)
+    if detail.device.status != "active":
+        raise DeviceRevoked(f"device {device} is {detail.device.status}")
+    return detail
+
+
+def _target(inventory: SimInventory | None, iccid: str, provider: str) -> str:
+    if inventory is None:
+        return _without_inventory(iccid)
+    found = _matching(inventory, iccid, provider)
+    if not found:
+        raise UnknownProfile(f"the SIM has no profile {iccid or provider!r}; its inventory lists what it has")
+    if len(found) > 1:
+        raise AmbiguousProvider(f"{len(found)} profiles are of {provider!r}: " + ", ".join(profile.iccid for profile in found))
+    if found[0].iccid == inventory.active_iccid:
+        raise AlreadyEnabled(f"profile {found[0].iccid} is the active one")
+    return found[0].iccid
+
+
+def _without_inventory(iccid: str) -> str:
+    if not iccid:
+        raise NoInventory("the device has not reported its profiles yet: name an iccid, or queue an audit first")
+    if not (iccid.isascii() and iccid.isdigit() and 18 <= len(iccid) <= 20):
+        raise BadRequest("an ICCID is 18 to 20 digits")
+    return iccid
+
+
+def _matching(inventory: SimInventory, iccid: str, provider: str) -> list[Profile]:
+    if iccid:
+        return [profile for profile in inventory.profiles if profile.iccid == iccid]
+    wanted = provider.casefold()
+    return [profile for profile in inventory.profiles if profile.provider.casefold() == wanted]
+
+
+def _queue(
+    store: WebStore, device: str, kind: str, expires_in_s: int | None, actor: str, now_us: int,
+    deadline_s: int = DEADLINE_MIN_S, target: str = "", provider: str = "",
+) -> Command:  # fmt: skip
+    lasts_s = _within(EXPIRES_DEFAULT_S if expires_in_s is None else expires_in_s, 1, EXPIRES_MAX_S, "expires_in_s")
+    return store.add_command(
+        NewCommand(
+            command_id=secrets.token_hex(16), device=device, kind=kind, expires_us=now_us + lasts_s * 1_000_000,
+            deadline_s=deadline_s, actor=actor, target_iccid=target, provider=provider,
+        ),
+        now_us=now_us,
+    )  # fmt: skip
+
+
+def _within(value: int, low: int, high: int, name: str) -> int:
+    if not low <= value <= high:
+        raise BadRequest(f"{name} must be from {low} to {high}")
+    return value
