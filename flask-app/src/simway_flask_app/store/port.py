@@ -163,7 +163,7 @@ class LossLedger:
 
 @dataclass(frozen=True, slots=True)
 class NewCommand:
-    """A command to be queued. ``kind``: switch|ping|audit; ``provider``: the name that was resolved to ``target_iccid``, if any."""
+    """A command to be queued. ``kind``: switch|ping|audit; ``provider``: the name that ``target_iccid`` was found by, if any."""
 
     command_id: str
     device: str
@@ -202,7 +202,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One line of a command's history, append-only. ``actor``: who caused it (``api``, ``dispatcher``, ``device``, a gateway's name).
+    """One line of a command's history, append-only. ``actor``: who caused it (the API's user, ``dispatcher``, ``device``).
 
     ``t_us``: when it happened; ``state``: where the command stood after it; ``event``: what happened.
     """
