@@ -135,9 +135,9 @@ def _resolve_any(record: Any, base: _Base, now_us: int | None) -> Reading | None
     """The reading of any record; None for base fields alone; ``_Bad``."""
     if type(record) is not dict:
         raise _Bad(Reason.BAD_SENML, "a record is not a map")
-    for label, item in record.items():
-        _check_label(label, item)
     _take_base(record, base)
+    for label in record:
+        _check_label(label)
     if record and all(type(label) is not str and label < 0 for label in record):
         return None
     sensor = _sensor_of(record, base)
@@ -145,17 +145,18 @@ def _resolve_any(record: Any, base: _Base, now_us: int | None) -> Reading | None
     return Reading(sensor, _time_of(record, base, now_us), value, _unit_of(record, base))
 
 
-def _check_label(label: Any, item: Any) -> None:
+def _check_label(label: Any) -> None:
     if type(label) is str:
         if label.endswith("_"):
             raise _Bad(Reason.BAD_SENML, f"label {label[:32]!r} must be understood and is not")
     elif not isinstance(label, int | float):
         raise _Bad(Reason.BAD_SENML, "a label is neither number nor text")
-    if label == _BASE_VERSION and (type(item) is not int or not 0 < item <= VERSION):
-        raise _Bad(Reason.BAD_SENML, f"bver is not a version up to {VERSION}", poisons=True)
 
 
 def _take_base(record: dict[Any, Any], base: _Base) -> None:
+    version = record.get(_BASE_VERSION, VERSION)
+    if type(version) is not int or not 0 < version <= VERSION:
+        raise _Bad(Reason.BAD_SENML, f"bver is not a version up to {VERSION}", poisons=True)
     try:
         if _BASE_NAME in record:
             base.name = _text(record[_BASE_NAME], Reason.BAD_SENSOR, "bn")
