@@ -1,0 +1,291 @@
+"""A card as a client sees it: its identity, its profiles, its applet; over any driver of the card port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from simway_protocol.errors import PeerError
+from simway_protocol.messages import Profile as ProfileMessage
+from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, status, store_data
+from simway_protocol.sim.apdu import Command
+from simway_protocol.sim.card import Card, CardError, CardGone
+from simway_protocol.sim.es10c import (
+    DeleteResult,
+    DisableProfile,
+    DisableResult,
+    EnableProfile,
+    EnableResult,
+    NicknameResult,
+    ProfileClass,
+    ProfileId,
+    ProfileInfo,
+)
+from simway_protocol.sim.proactive import CommandType, ProactiveCommand, Result, TerminalResponse
+from simway_protocol.sim.transport import Chain
+
+_PROACTIVE_MAX = 16
+_PROFILE_TAGS = (
+    es10c.TAG_ICCID, es10c.TAG_AID, es10c.TAG_STATE, es10c.TAG_NICKNAME, es10c.TAG_PROVIDER, es10c.TAG_NAME,
+    es10c.TAG_CLASS, es10c.TAG_POLICY,
+)  # fmt: skip
+_NO_CHANNEL = frozenset({
+    status.CHANNEL_NOT_SUPPORTED, status.FUNCTION_NOT_SUPPORTED, status.WRONG_INSTRUCTION, status.WRONG_CLASS, status.WRONG_P1_P2,
+})  # fmt: skip
+NOT_THERE = frozenset({status.FILE_NOT_FOUND, 0x6999, status.FUNCTION_NOT_SUPPORTED})
+"""Status words of a SELECT that mean: this card has no such application."""
+
+
+class CardInventory(NamedTuple):
+    """What a card holds. ``eid`` is empty and ``profiles`` too on a SIM that is no eUICC."""
+
+    eid: str
+    active_iccid: str
+    profiles: list[ProfileInfo]
+
+    def evidence(self) -> dict[str, Any]:
+        """As RESULT and the log carry it: plain values, profiles in the fields of ``messages.Profile``."""
+        return {
+            "eid": self.eid,
+            "active_iccid": self.active_iccid,
+            "profiles": [_plain(item.message()) for item in self.profiles],
+        }
+
+
+class Channel:
+    """An open logical channel with an application selected on it."""
+
+    def __init__(self, chain: Chain, number: int, block_bytes: int) -> None:
+        self._chain = chain
+        self._block_bytes = block_bytes
+        self.number = number
+
+    def send(self, command: Command, doing: str) -> bytes:
+        """As ``Chain.send``."""
+        return self._chain.send(command, doing)
+
+    def store_data(self, request: bytes) -> bytes:
+        """One ES10 request in as many blocks as it takes; its whole response."""
+        response = b""
+        for command in store_data.split(request, self.number, self._block_bytes):
+            response = self._chain.send(command, f"STORE DATA block {command.p2}")
+        return response
+
+
+class Uicc:
+    """One card. Not thread-safe; every method blocks as long as the card takes.
+
+    ``clock_us``: a monotonic clock in microseconds, for evidence alone. ``block_bytes``: the largest STORE DATA block.
+    Methods raise ``CardError`` when the card refuses, ``CardGone`` when no answer came (then nothing is known: re-read), and
+    ``PeerError`` when an answer does not parse.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        clock_us: Callable[[], int],
+        *,
+        isd_r_aid: bytes = es10c.ISD_R_AID,
+        block_bytes: int = apdu.SHORT_DATA_MAX_BYTES,
+    ) -> None:
+        self._chain = Chain(card, clock_us)
+        self._isd_r_aid = isd_r_aid
+        self._block_bytes = block_bytes
+
+    # --- the card itself -----------------------------------------------------------------------------------------------
+
+    def reset(self) -> bytes:
+        """Powers the card off and on; its ATR. A profile switched to before shows its files from here on."""
+        return self._chain.card.reset()
+
+    def close(self) -> None:
+        """Lets go of the card."""
+        self._chain.card.close()
+
+    def take_evidence(self) -> list[dict[str, Any]]:
+        """``{"name", "sw", "ms"}`` of each APDU since the last call. No data, so no secret."""
+        return [exchange.evidence() for exchange in self._chain.trace.take()]
+
+    @contextmanager
+    def channel(self) -> Iterator[Channel]:
+        """A logical channel, closed on the way out; the basic channel on a card that has no other."""
+        number = self._open_channel()
+        try:
+            yield Channel(self._chain, number, self._block_bytes)
+        finally:
+            if number:
+                self._close_channel(number)
+
+    @contextmanager
+    def application(self, aid: bytes, name: str) -> Iterator[Channel]:
+        """A channel with the application selected; ``CardError`` with a status word of ``NOT_THERE`` where the card has none."""
+        with self.channel() as channel:
+            channel.send(apdu.select_application(aid, channel.number), f"SELECT {name}")
+            yield channel
+
+    # --- files ---------------------------------------------------------------------------------------------------------
+
+    def iccid(self) -> str:
+        """The ICCID in EF.ICCID: the profile whose files the card shows now. Empty when no profile is enabled."""
+        with self.channel() as channel:
+            return numbering.decode_iccid(
+                files.read_transparent(channel.send, channel.number, files.EF_ICCID, numbering.ICCID_BYTES)
+            )
+
+    def imsi(self) -> str:
+        """The IMSI in the first USIM's EF.IMSI; empty when the card lists no USIM."""
+        with self.channel() as channel:
+            aid = files.find_usim(channel.send, channel.number)
+            if aid is None:
+                return ""
+            channel.send(apdu.select_application(aid, channel.number), "SELECT USIM")
+            channel.send(apdu.select_file(files.EF_IMSI, channel.number), "SELECT EF.IMSI")
+            return numbering.decode_imsi(
+                channel.send(apdu.read_binary(numbering.IMSI_BYTES, channel=channel.number), "read EF.IMSI")
+            )
+
+    # --- profiles ------------------------------------------------------------------------------------------------------
+
+    def store_data(self, request: bytes) -> bytes:
+        """One ES10 request (``BF31...``) to the ISD-R on a channel of its own; its response (``BF31...``).
+
+        A switch may leave a proactive command pending: ``run_proactive``, or ``apply_switch``, comes next.
+        """
+        with self.application(self._isd_r_aid, "ISD-R") as channel:
+            return channel.store_data(request)
+
+    def eid(self) -> str:
+        """The EID, 32 digits."""
+        return es10c.decode_eid_response(self.store_data(es10c.GetEid().encode()))
+
+    def profiles(self, search: ProfileId | ProfileClass | None = None) -> list[ProfileInfo]:
+        """All profiles, or those that ``search`` names."""
+        request = es10c.GetProfilesInfo(search, _PROFILE_TAGS)
+        return es10c.decode_profiles_response(self.store_data(request.encode()))
+
+    def inventory(self) -> CardInventory:
+        """EID, active ICCID and profiles. A plain SIM has only the second."""
+        iccid = self.iccid()
+        try:
+            return CardInventory(self.eid(), iccid, self.profiles())
+        except CardError as error:
+            if error.sw in NOT_THERE:
+                return CardInventory("", iccid, [])
+            raise
+
+    def enable(self, profile: str, refresh: bool = True) -> EnableResult:
+        """EnableProfile by ICCID or AID. ``OK`` is the card's word only: ``apply_switch``, and look at the ICCID."""
+        return EnableResult(self._result(EnableProfile(ProfileId.of(profile), refresh)))
+
+    def disable(self, profile: str, refresh: bool = True) -> DisableResult:
+        """DisableProfile. Leaves the card without an enabled profile: on a device in the field, enable another one instead."""
+        return DisableResult(self._result(DisableProfile(ProfileId.of(profile), refresh)))
+
+    def delete(self, profile: str) -> DeleteResult:
+        """DeleteProfile of a disabled profile, for good."""
+        return DeleteResult(self._result(es10c.DeleteProfile(ProfileId.of(profile))))
+
+    def set_nickname(self, iccid: str, nickname: str) -> NicknameResult:
+        """SetNickname; an empty one takes it away."""
+        return NicknameResult(self._result(es10c.SetNickname(iccid, nickname)))
+
+    def apply_switch(self) -> str:
+        """What follows an enable or disable: FETCH and answer what the card wants, reset it, and re-read: the ICCID that it shows now."""
+        self.run_proactive()
+        self.reset()
+        return self.iccid()
+
+    def run_proactive(self) -> list[ProactiveCommand]:
+        """Fetches and answers what the card asked for by 91xx: REFRESH as performed, all else as beyond this terminal.
+
+        The reset that a REFRESH wants (``ProactiveCommand.wants_reset``) is left to the caller.
+        """
+        fetched: list[ProactiveCommand] = []
+        while self._chain.proactive.pending_bytes and len(fetched) < _PROACTIVE_MAX:
+            data = self._chain.send(apdu.fetch(self._chain.proactive.pending_bytes), "FETCH")
+            command = ProactiveCommand.decode(data)
+            fetched.append(command)
+            result = Result.PERFORMED if command.type == CommandType.REFRESH else Result.BEYOND_CAPABILITIES
+            self._chain.send(apdu.terminal_response(TerminalResponse.to(command, result).encode()), "TERMINAL RESPONSE")
+        return fetched
+
+    # --- card information and notifications ----------------------------------------------------------------------------
+
+    def info(self) -> es10b.EuiccInfo2:
+        """EUICCInfo2: versions and free memory."""
+        return es10b.decode_info_2_response(self.store_data(es10b.Get(es10b.TAG_GET_EUICC_INFO_2).encode()))
+
+    def addresses(self) -> es10b.Addresses:
+        """The configured SM-DP+ and SM-DS."""
+        return es10b.decode_addresses_response(self.store_data(es10b.Get(es10b.TAG_GET_ADDRESSES).encode()))
+
+    def notifications(self) -> list[es10b.Notification]:
+        """What the card keeps for its operators' servers."""
+        return es10b.decode_notifications_response(self.store_data(es10b.ListNotification().encode()))
+
+    def remove_notification(self, seq: int) -> es10b.RemoveResult:
+        """Tells the card that a notification was delivered."""
+        return es10b.RemoveResult(self._result(es10b.RemoveNotification(seq)))
+
+    # --- the Simway applet ---------------------------------------------------------------------------------------------
+
+    def applet_status(self) -> applet.AppletStatus | None:
+        """Whether the applet holds a key, and its version; None where the card has no such applet."""
+        try:
+            with self._applet() as channel:
+                return applet.decode_status(channel.send(applet.status(channel.number), "applet STATUS"))
+        except CardError as error:
+            if error.sw in NOT_THERE:
+                return None
+            raise
+
+    def applet_authenticate(self, challenge: bytes) -> applet.Answer:
+        """The card's response to a 32-byte challenge, and the session key."""
+        with self._applet() as channel:
+            return applet.decode_answer(channel.send(applet.authenticate(challenge, channel.number), "applet AUTHENTICATE"))
+
+    def applet_verify(self, body: bytes, mac: bytes) -> bool:
+        """True when the card finds the MAC of a command's canonical body right."""
+        with self._applet() as channel:
+            try:
+                for command in applet.verify_command(body, mac, channel.number):
+                    channel.send(command, "applet VERIFY COMMAND")
+            except CardError as error:
+                if error.sw == status.SECURITY_STATUS_NOT_SATISFIED:
+                    return False
+                raise
+            return True
+
+    def applet_personalise(self, device_key: bytes, key_version: int) -> None:
+        """Gives a blank card its key, once; ``CardError`` 6985 when it has one."""
+        with self._applet() as channel:
+            channel.send(applet.personalise(device_key, key_version, channel.number), "applet PERSONALISE")
+
+    # --- inside --------------------------------------------------------------------------------------------------------
+
+    def _applet(self) -> Any:
+        return self.application(applet.AID, "Simway applet")
+
+    def _result(self, request: Any) -> int:
+        return es10c.decode_result(self.store_data(request.encode()), request.TAG)
+
+    def _open_channel(self) -> int:
+        data, sw = self._chain.card.transmit(apdu.open_channel().encode())
+        if sw in _NO_CHANNEL:
+            return 0
+        if not status.is_success(sw):
+            raise CardError("MANAGE CHANNEL open", sw)
+        if len(data) != 1 or not 0 < data[0] < apdu.CHANNELS:
+            raise PeerError("bad_channel", f"MANAGE CHANNEL gave {data.hex()}")
+        return data[0]
+
+    def _close_channel(self, number: int) -> None:
+        try:
+            self._chain.card.transmit(apdu.close_channel(number).encode())
+        except CardGone:
+            return  # a card that is gone has no open channel; whatever lost it is on its way up
+
+
+def _plain(profile: ProfileMessage) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in profile.__struct_fields__}
