@@ -57,10 +57,8 @@ def require_venv_module() -> None:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        major, minor = sys.version_info[:2]
-        sys.exit(
-            f"simway: {sys.executable} cannot make virtual environments. Type:\n\n    sudo apt install python{major}.{minor}-venv\n"
-        )
+        package = "python{}.{}-venv".format(*sys.version_info)
+        sys.exit(f"simway: {sys.executable} cannot make virtual environments. Type:\n\n    sudo apt install {package}\n")
 
 
 def ensure_uv(env: Mapping[str, str]) -> Path:

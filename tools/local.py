@@ -46,9 +46,7 @@ class Port:
                 probe.bind((host, number))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    return (
-                        f"port {name} is taken: end what uses it, or choose another, as in {self.setting}={number + 1} make run"
-                    )
+                    return f"port {name} is taken: end what uses it, or choose another: {self.setting}={number + 1} make run"
                 return f"cannot listen on port {name} ({self.setting}, {self.host_setting}): {error.strerror}"
         return None
 
