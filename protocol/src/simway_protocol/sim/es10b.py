@@ -1,4 +1,4 @@
-"""ES10a and ES10b, as far as they only look or tidy up: info, addresses, RAT, notifications (GSMA SGP.22 v2.x, 5.7.3 to 5.7.22)."""
+"""ES10a and ES10b, as far as they only look or tidy up (SGP.22 v2.x, 5.7.3 to 5.7.22): info, addresses, RAT, notifications."""
 
 from __future__ import annotations
 

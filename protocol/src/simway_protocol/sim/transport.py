@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from simway_protocol.errors import PeerError
 from simway_protocol.sim import applet, status, trace
 from simway_protocol.sim.apdu import Command, channel_of, get_response
-from simway_protocol.sim.card import Card, CardError, CardGone
+from simway_protocol.sim.card import Card, CardError
 from simway_protocol.sim.trace import Exchange
 
 GATHERED_MAX_BYTES = 65_536
@@ -141,8 +140,3 @@ class Chain:
         if not status.is_success(sw):
             raise CardError(doing, sw)
         return data
-
-
-__all__ = [
-    "CardError", "CardGone", "Chain", "Gathered", "LengthCorrected", "PeerError", "ProactiveNoted", "Processor", "Traced",
-]  # fmt: skip

@@ -191,7 +191,7 @@ class Uicc:
         return NicknameResult(self._result(es10c.SetNickname(iccid, nickname)))
 
     def apply_switch(self) -> str:
-        """What follows an enable or disable: FETCH and answer what the card wants, reset it, and re-read: the ICCID that it shows now."""
+        """What follows an enable or disable: answers what the card wants, resets it, re-reads: the ICCID that it shows now."""
         self.run_proactive()
         self.reset()
         return self.iccid()
