@@ -208,6 +208,7 @@ class HistoryRow:
     """
 
     seq: int
+    device: str
     command_id: str
     t_us: int
     actor: str
@@ -283,6 +284,9 @@ class WebStore(Protocol):
 
     def command_changes(self, since_seq: int, *, device: str | None = None, limit: int = 1000) -> list[HistoryRow]:
         """History rows with ``seq > since_seq``, of all commands or those of one device: a feed."""
+
+    def last_command_seq(self) -> int:
+        """The newest history row's ``seq``, 0 when there is none: where a follower of ``command_changes`` begins."""
 
     def request_cancel(self, device: str, command_id: str, *, actor: str, now_us: int) -> Command:
         """CANCELLED at once from QUEUED; else notes the wish, which the device answers (state unchanged).
