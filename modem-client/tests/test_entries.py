@@ -42,21 +42,20 @@ for _ in range(10):
 @pytest.mark.parametrize(
     ("sensor", "value", "unit", "reason", "words"),
     [
-        ("", 1, None, Reason.BAD_SENSOR, "name of its sensor"),
-        (7, 1, None, Reason.BAD_SENSOR, "name of its sensor"),
-        ("s" * 129, 1, None, Reason.TOO_LONG, "at most 128"),
-        ("s\0", 1, None, Reason.BAD_TEXT, "NUL"),
-        ("s", 1, 7, Reason.BAD_UNIT, "not text"),
-        ("s", 1, "u" * 33, Reason.TOO_LONG, "at most 32"),
-        ("s", float("nan"), None, Reason.NOT_FINITE, "nan"),
-        ("s", float("-inf"), None, Reason.NOT_FINITE, "-inf"),
+        ("", 1, None, Reason.BAD_SENSOR, "begins with a letter"),
+        (7, 1, None, Reason.BAD_SENSOR, "begins with a letter"),
+        ("s" * 129, 1, None, Reason.BAD_SENSOR, "1 to 128"),
+        ("s", 1, 7, Reason.BAD_UNIT, "printable"),
+        ("s", 1, "u" * 33, Reason.BAD_UNIT, "1 to 32"),
+        ("s", float("nan"), None, Reason.NOT_FINITE, "failed measurement"),
+        ("s", float("-inf"), None, Reason.NOT_FINITE, "failed measurement"),
         ("s", 2**63, None, Reason.OUT_OF_RANGE, "64 bits"),
-        ("s", "x" * 999, None, Reason.TOO_LONG, "1001 bytes"),
+        ("s", "x" * 999, None, Reason.TOO_LONG, "1000 bytes"),
         ("s", "a\0b", None, Reason.BAD_TEXT, "NUL"),
         ("s", "\ud800", None, Reason.BAD_TEXT, "surrogate"),
-        ("s", None, None, Reason.BAD_VALUE, "no number"),
-        ("s", [1], None, Reason.BAD_VALUE, "no number"),
-        ("s", {"a": {1: 2}}, None, Reason.BAD_VALUE, "key"),
+        ("s", None, None, Reason.BAD_VALUE, "number"),
+        ("s", [1], None, Reason.BAD_VALUE, "number"),
+        ("s", {"a": {1: 2}}, None, Reason.BAD_VALUE, "text keys"),
         ("s", nested, None, Reason.TOO_DEEP, "deeper than 8"),
     ],
 )
@@ -69,3 +68,9 @@ def test_what_cannot_be_sent_is_refused_by_name(sensor, value, unit, reason, wor
 
 def test_a_value_of_exactly_the_limit_enters() -> None:
     assert len(make_entry("s", "x" * 998).value) == 1_000
+
+
+def test_a_time_that_senml_would_take_as_relative_is_refused() -> None:
+    with pytest.raises(ReadingRefused, match="1978") as refused:
+        make_entry("s", 1, t_us=1)
+    assert refused.value.reason == Reason.BAD_TIME

@@ -22,12 +22,14 @@ from simway_modem_client.entries import make_entry
 from simway_modem_client.outbox import Outbox, OutboxClosed
 from simway_protocol.readings import Reading
 
+T0 = 1_700_000_000_000_000
+
 
 def entries(count: int, start: int = 0):
-    return [make_entry("temperature", start + index, "Cel", t_us=1_000_000 + start + index) for index in range(count)]
+    return [make_entry("temperature", start + index, "Cel", t_us=T0 + start + index) for index in range(count)]
 
 
-ENTRY_BYTES = make_entry("temperature", 5, "Cel", t_us=1).size_bytes
+ENTRY_BYTES = make_entry("temperature", 5, "Cel", t_us=T0).size_bytes
 
 
 def test_ids_are_given_once_and_survive_a_restart(tmp_path: Path) -> None:
@@ -40,9 +42,9 @@ def test_ids_are_given_once_and_survive_a_restart(tmp_path: Path) -> None:
         assert outbox.flush()
     with Outbox(tmp_path / "outbox.db") as outbox:
         assert outbox.epoch == epoch
-        outbox.put([make_entry("door", False, t_us=7)])
+        outbox.put([make_entry("door", False, t_us=T0)])
         assert outbox.flush()
-        assert outbox.read(1, 10) == [(4, Reading("door", 7, False, None))]
+        assert outbox.read(1, 10) == [(4, Reading("door", T0, False, None))]
         assert outbox.acknowledged() == [(1, 3, "logged")]
 
 
@@ -172,7 +174,7 @@ from simway_modem_client.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]))
 number = 0
 while True:
-    outbox.put([make_entry("n", number + index, t_us=number + index) for index in range(50)])
+    outbox.put([make_entry("n", number + index, t_us=1_700_000_000_000_000 + number + index) for index in range(50)])
     outbox.flush()
     number += 50
     print(number, flush=True)
@@ -220,7 +222,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 20))
     def put(self, count: int) -> None:
-        self.outbox.put([make_entry("temperature", 5, "Cel", t_us=1)] * count)
+        self.outbox.put([make_entry("temperature", 5, "Cel", t_us=T0)] * count)
         assert self.outbox.flush()
         self.waiting += range(self.next, self.next + count)
         self.next += count

@@ -1,25 +1,30 @@
-"""What may enter the outbox: one reading, checked, stamped and encoded, so that a bad one is refused where its source can be told."""
+"""What may enter the outbox: one reading, checked, stamped and encoded; a bad one is refused where its source can be told."""
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any, NamedTuple
 
 import msgspec
-from simway_protocol.limits import (
-    INT64_MAX,
-    INT64_MIN,
-    OBJECT_MAX_DEPTH,
-    SENSOR_MAX_CHARS,
-    UNIT_MAX_CHARS,
-    VALUE_MAX_BYTES,
-)
+from simway_protocol.limits import OBJECT_MAX_DEPTH, SENSOR_MAX_CHARS, UNIT_MAX_CHARS, VALUE_MAX_BYTES
 from simway_protocol.outcomes import Reason
-from simway_protocol.readings import Value
+from simway_protocol.readings import Reading, Refusal, Value, refuse_reading
+from simway_protocol.senml import RELATIVE_BELOW_US
 
 _ROW_OVERHEAD_BYTES = 24
 """What SQLite adds to a row: record header, sequence, time, its share of a page."""
+
+_WORDS = {
+    Reason.BAD_SENSOR: f"a sensor's name has 1 to {SENSOR_MAX_CHARS} of A-Z a-z 0-9 - : . / _ and begins with a letter or digit",
+    Reason.BAD_UNIT: f"a unit is text of 1 to {UNIT_MAX_CHARS} printable characters",
+    Reason.BAD_VALUE: "a value is a number, a boolean, a string or an object with text keys",
+    Reason.NOT_FINITE: "NaN and infinities cannot be sent; leave a failed measurement out",
+    Reason.BAD_TEXT: "text holds a NUL or half a surrogate pair",
+    Reason.TOO_LONG: f"the value takes more than {VALUE_MAX_BYTES} bytes as JSON",
+    Reason.TOO_DEEP: f"the object is nested deeper than {OBJECT_MAX_DEPTH}",
+    Reason.OUT_OF_RANGE: "an integer must fit into 64 bits",
+    Reason.BAD_TIME: "a time must lie after 1978-07-04 (2^28 s: SenML reads smaller ones as relative)",
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,64 +49,29 @@ class Entry(NamedTuple):
 
 
 def make_entry(sensor: Any, value: Any, unit: Any = None, t_us: int | None = None) -> Entry:
-    """Checks a reading and encodes it; without ``t_us`` it is stamped with the time now. ``ReadingRefused`` names what is wrong."""
-    if not isinstance(sensor, str) or not sensor:
-        raise ReadingRefused(Reason.BAD_SENSOR, "a reading needs the name of its sensor")
-    _check_text(sensor, "the sensor's name", SENSOR_MAX_CHARS)
-    if unit is not None:
-        if not isinstance(unit, str):
-            raise ReadingRefused(Reason.BAD_UNIT, f"the unit of {sensor} is not text")
-        _check_text(unit, f"the unit of {sensor}", UNIT_MAX_CHARS)
-    _check_value(value, sensor, OBJECT_MAX_DEPTH)
-    encoded = _encode(value)
-    if len(encoded) > VALUE_MAX_BYTES:
-        raise ReadingRefused(
-            Reason.TOO_LONG, f"the value of {sensor} takes {len(encoded)} bytes as JSON; at most {VALUE_MAX_BYTES} can be sent"
-        )
-    if t_us is None:
-        t_us = time.time_ns() // 1000
-    elif not INT64_MIN <= t_us <= INT64_MAX:
-        raise ReadingRefused(Reason.BAD_TIME, f"the time of {sensor} is out of range")
-    size = len(sensor) + len(encoded) + len(unit or "") + _ROW_OVERHEAD_BYTES
-    return Entry(t_us, sensor, encoded, unit or None, size)
+    """Checks a reading and encodes it; one without ``t_us`` is stamped with the time now. Raises ``ReadingRefused``."""
+    return entry_of(Reading(sensor, time.time_ns() // 1000 if t_us is None else t_us, value, unit or None))
+
+
+def entry_of(reading: Reading | Refusal) -> Entry:
+    """The same for a reading that a decoder gave; what the decoder refused is raised as ``ReadingRefused``."""
+    if isinstance(reading, Refusal):
+        raise ReadingRefused(reading.reason, reading.detail)
+    reason = refuse_reading(reading)
+    if reason is None and reading.t_us < RELATIVE_BELOW_US:
+        reason = Reason.BAD_TIME
+    if reason is not None:
+        raise ReadingRefused(reason, f"{_name(reading.sensor)}: {_WORDS.get(reason, 'the reading breaks a rule')}")
+    encoded = _encode(reading.value)
+    size = len(reading.sensor) + len(encoded) + len(reading.unit or "") + _ROW_OVERHEAD_BYTES
+    return Entry(reading.t_us, reading.sensor, encoded, reading.unit, size)
 
 
 def decode_value(encoded: bytes) -> Value:
-    """The value that ``make_entry`` encoded."""
+    """The value that an entry holds."""
     value: Value = msgspec.json.decode(encoded)
     return value
 
 
-def _check_value(value: Any, sensor: str, depth_left: int) -> None:
-    match value:
-        case bool():
-            return
-        case int():
-            if not INT64_MIN <= value <= INT64_MAX:
-                raise ReadingRefused(Reason.OUT_OF_RANGE, f"the value of {sensor} does not fit into 64 bits")
-        case float():
-            if not math.isfinite(value):
-                raise ReadingRefused(Reason.NOT_FINITE, f"the value of {sensor} is {value}; leave a failed measurement out")
-        case str():
-            _check_text(value, f"the value of {sensor}", None)
-        case dict():
-            _check_object(value, sensor, depth_left)
-        case _:
-            raise ReadingRefused(Reason.BAD_VALUE, f"the value of {sensor} is no number, boolean, string or object")
-
-
-def _check_object(value: dict[Any, Any], sensor: str, depth_left: int) -> None:
-    if depth_left == 0:
-        raise ReadingRefused(Reason.TOO_DEEP, f"the value of {sensor} is nested deeper than {OBJECT_MAX_DEPTH}")
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise ReadingRefused(Reason.BAD_VALUE, f"a key in the value of {sensor} is not text")
-        _check_text(key, f"a key in the value of {sensor}", None)
-        _check_value(item, sensor, depth_left - 1)
-
-
-def _check_text(text: str, what: str, max_chars: int | None) -> None:
-    if max_chars is not None and len(text) > max_chars:
-        raise ReadingRefused(Reason.TOO_LONG, f"{what} has {len(text)} characters; at most {max_chars} can be sent")
-    if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise ReadingRefused(Reason.BAD_TEXT, f"{what} holds a NUL or half a surrogate pair")
+def _name(sensor: Any) -> str:
+    return repr(sensor)[: SENSOR_MAX_CHARS + 2]

@@ -27,7 +27,7 @@ from simway_backbone import sqlite
 from simway_protocol.messages import Range, RejectedRange
 from simway_protocol.readings import Reading
 
-from simway_modem_client import ranges
+from simway_modem_client import ranges, rows
 from simway_modem_client.deadletter import DeadLetterFile
 from simway_modem_client.entries import Entry, decode_value
 from simway_modem_client.outbox_store import OutboxStore
@@ -56,7 +56,10 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class OutboxStats:
-    """Counts over the life of the file. ``waiting_bytes`` is held against ``max_bytes``; ``dropped_waiting``: numbers not yet acknowledged."""
+    """Counts over the life of the file. ``waiting_bytes`` is held against ``max_bytes``.
+
+    ``dropped_waiting``: numbers given up that the server has not acknowledged yet.
+    """
 
     epoch: str
     next_seq: int
@@ -144,19 +147,20 @@ class Outbox:
     def read(self, from_seq: int, limit: int) -> list[Stored]:
         """Up to ``limit`` readings from a sequence number on, in order. There may be gaps: dropped, or acknowledged before."""
         with self._reading:
-            rows = self._reader.execute(
-                "SELECT seq, sensor, t_us, value, unit FROM readings WHERE seq >= ? ORDER BY seq LIMIT ?", (from_seq, limit)
-            ).fetchall()
-        return [Stored(row[0], Reading(row[1], row[2], decode_value(row[3]), row[4])) for row in rows]
+            found = rows.fetch(
+                self._reader,
+                "SELECT seq, sensor, t_us, value, unit FROM readings WHERE seq >= ? ORDER BY seq LIMIT ?",
+                (from_seq, limit),
+            )
+        return [Stored(seq, Reading(sensor, t_us, decode_value(value), unit)) for seq, sensor, t_us, value, unit in found]
 
     def dropped(self) -> list[Range]:
         """The dropped ranges that the server has not acknowledged yet."""
         with self._reading:
-            rows = self._reader.execute("SELECT first, last FROM dropped ORDER BY first").fetchall()
-        return [(row[0], row[1]) for row in rows]
+            return rows.fetch(self._reader, "SELECT first, last FROM dropped ORDER BY first")
 
     def acknowledge(self, epoch: str, logged: Iterable[Range], rejected: Iterable[RejectedRange] = ()) -> None:
-        """The server's word: delete what is logged, move what is rejected to the dead letters. Takes effect with the next commit."""
+        """The server's word: delete what is logged, move what is rejected to the dead letters; with the next commit."""
         with self._changed:
             self._work.logged.extend((epoch, part) for part in logged)
             self._work.rejected.extend((epoch, part) for part in rejected)
@@ -165,13 +169,12 @@ class Outbox:
     # --- for people and tests ----------------------------------------------------------------------------------------
 
     def acknowledged(self) -> list[RejectedRange]:
-        """The journal: what the server acknowledged, as (first, last, outcome) with outcome ``logged``, ``dropped`` or ``rejected``.
+        """The journal of what the server acknowledged: (first, last, ``logged`` | ``dropped`` | ``rejected``).
 
         A number under ``dropped`` may be in the store all the same: it may have been on its way when the outbox gave it up.
         """
         with self._reading:
-            rows = self._reader.execute("SELECT first, last, outcome FROM acknowledged ORDER BY first").fetchall()
-        return [(row[0], row[1], row[2]) for row in rows]
+            return rows.fetch(self._reader, "SELECT first, last, outcome FROM acknowledged ORDER BY first")
 
     def stats(self) -> OutboxStats:
         """Counts as of the last commit, whoever made it."""
@@ -181,8 +184,8 @@ class Outbox:
     def is_empty(self) -> bool:
         """Nothing waits any more: no reading and no dropped range."""
         with self._reading:
-            row = self._reader.execute("SELECT EXISTS(SELECT 1 FROM readings), EXISTS(SELECT 1 FROM dropped)").fetchone()
-        return row == (0, 0)
+            sql = "SELECT EXISTS(SELECT 1 FROM readings) OR EXISTS(SELECT 1 FROM dropped)"
+            return not rows.value(self._reader, sql)
 
     def interrupt(self) -> None:
         """Wakes sources that wait for room: their ``put`` raises ``OutboxClosed``. What was put before is still written."""
@@ -215,6 +218,14 @@ class Outbox:
         self._changed.notify_all()
 
     def _write(self) -> None:
+        try:
+            self._write_until_closed()
+        except BaseException as error:
+            self.trouble = f"the outbox's writer ended: {error!r}; restart the modem client"
+            self.interrupt()
+            raise
+
+    def _write_until_closed(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._done < self._asked)
@@ -252,13 +263,11 @@ class Outbox:
 
 def read_stats(connection: apsw.Connection, max_bytes: int) -> OutboxStats:
     """The counts of an outbox file, over any connection to it."""
+    columns = "epoch, next_seq, bytes, dropped_total, rejected_total, logged_total"
     with connection:  # one snapshot
-        meta = connection.execute(
-            "SELECT epoch, next_seq, bytes, dropped_total, rejected_total, logged_total FROM meta"
-        ).fetchone()
-        waiting, oldest = connection.execute("SELECT count(*), min(t_us) FROM readings").fetchone() or (0, None)
-        dropped = connection.execute("SELECT first, last FROM dropped").fetchall()
-    assert meta is not None
+        meta = rows.first(connection, f"SELECT {columns} FROM meta")
+        waiting, oldest = rows.first(connection, "SELECT count(*), min(t_us) FROM readings")
+        dropped = rows.fetch(connection, "SELECT first, last FROM dropped")
     return OutboxStats(meta[0], meta[1], waiting, meta[2], max_bytes, ranges.total(dropped), meta[3], meta[4], meta[5], oldest)
 
 
@@ -273,6 +282,3 @@ def _open(path: Path) -> apsw.Connection:
         path.replace(aside)
         log.error("the outbox file is damaged; set aside, starting a new one with a new epoch", aside=str(aside))
         return sqlite.connect(path)
-
-
-__all__ = ["MAX_BYTES_DEFAULT", "Outbox", "OutboxClosed", "OutboxStats", "Stored", "read_stats"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import apsw
 from simway_backbone import sqlite
 from simway_protocol.messages import Range, RejectedRange
 
-from simway_modem_client import ranges
+from simway_modem_client import ranges, rows
 from simway_modem_client.deadletter import DeadLetterFile
 from simway_modem_client.entries import Entry, decode_value
 
@@ -42,17 +42,17 @@ class OutboxStore:
                 self._db.pragma("user_version", SCHEMA_VERSION)
             elif version != SCHEMA_VERSION:
                 raise sqlite.SqliteUnusable(
-                    f"{connection.filename} has schema {version}, this program knows {SCHEMA_VERSION}: use the version that wrote it"
+                    f"{connection.filename} has schema {version}, not {SCHEMA_VERSION}: use the program that wrote it"
                 )
-        self.epoch: str = self._one("SELECT epoch FROM meta")
+        self.epoch: str = rows.value(self._db, "SELECT epoch FROM meta")
 
     def waiting_bytes(self) -> int:
         """What waits, in bytes."""
-        return int(self._one("SELECT bytes FROM meta"))
+        return int(rows.value(self._db, "SELECT bytes FROM meta"))
 
     def dropped_total(self) -> int:
         """Readings that the full outbox ever gave up."""
-        return int(self._one("SELECT dropped_total FROM meta"))
+        return int(rows.value(self._db, "SELECT dropped_total FROM meta"))
 
     def close(self) -> None:
         """Closes the connection."""
@@ -81,12 +81,11 @@ class OutboxStore:
                 self._keep_bound(max_bytes)
             if logged or rejected:
                 self._prune_journal()
-            row = self._db.execute("SELECT bytes, dropped_total FROM meta").fetchone()
-        assert row is not None
-        return int(row[0]), int(row[1])
+            waiting_bytes, dropped_total = rows.first(self._db, "SELECT bytes, dropped_total FROM meta")
+        return waiting_bytes, dropped_total
 
     def _insert(self, entries: Sequence[Entry]) -> None:
-        first = int(self._one("SELECT next_seq FROM meta"))
+        first = int(rows.value(self._db, "SELECT next_seq FROM meta"))
         self._db.executemany(
             "INSERT INTO readings(seq, t_us, sensor, value, unit, size) VALUES(?, ?, ?, ?, ?, ?)",
             ((first + index, *entry) for index, entry in enumerate(entries)),
@@ -101,7 +100,7 @@ class OutboxStore:
             return
         given_up: list[int] = []
         freed = 0
-        for seq, size in self._db.execute("SELECT seq, size FROM readings ORDER BY seq"):
+        for seq, size in self._oldest():
             given_up.append(seq)
             freed += size
             if freed >= excess:
@@ -110,15 +109,22 @@ class OutboxStore:
         self._db.execute("UPDATE meta SET bytes = bytes - ?, dropped_total = dropped_total + ?", (freed, len(given_up)))
         self._replace_dropped(ranges.normalise([*self._dropped(), *ranges.runs(given_up)]))
 
+    def _oldest(self) -> Iterator[tuple[int, int]]:
+        """(sequence, size) from the oldest on, read in portions."""
+        seq = 0
+        while portion := rows.fetch(self._db, "SELECT seq, size FROM readings WHERE seq > ? ORDER BY seq LIMIT 1000", (seq,)):
+            yield from portion
+            seq = portion[-1][0]
+
     def _settle(self, window: Range, outcome: str) -> None:
         """Deletes what the window holds and journals it. Numbers that left before are not journaled twice."""
-        rows = self._db.execute("SELECT seq, size FROM readings WHERE seq BETWEEN ? AND ?", window).fetchall()
-        if rows:
+        settled = rows.fetch(self._db, "SELECT seq, size FROM readings WHERE seq BETWEEN ? AND ?", window)
+        if settled:
             self._db.execute("DELETE FROM readings WHERE seq BETWEEN ? AND ?", window)
-            self._db.execute("UPDATE meta SET bytes = bytes - ?", (sum(row[1] for row in rows),))
+            self._db.execute("UPDATE meta SET bytes = bytes - ?", (sum(row[1] for row in settled),))
             column = "logged_total" if outcome == "logged" else "rejected_total"
-            self._db.execute(f"UPDATE meta SET {column} = {column} + ?", (len(rows),))
-            for run in ranges.runs(row[0] for row in rows):
+            self._db.execute(f"UPDATE meta SET {column} = {column} + ?", (len(settled),))
+            for run in ranges.runs(row[0] for row in settled):
                 self._journal(run, outcome)
         dropped = self._dropped()
         gone = ranges.intersect(dropped, window)
@@ -129,15 +135,14 @@ class OutboxStore:
 
     def _bury(self, window: Range, reason: str, now_us: int) -> None:
         """Before the rows go: after a crash in between a line is there twice, never not at all."""
-        rows = self._db.execute(
-            "SELECT seq, sensor, t_us, value, unit FROM readings WHERE seq BETWEEN ? AND ?", window
-        ).fetchall()
+        columns = "seq, sensor, t_us, value, unit"
+        buried = rows.fetch(self._db, f"SELECT {columns} FROM readings WHERE seq BETWEEN ? AND ?", window)
         self._dead_letters.append(
             {
                 "reason": reason, "rejected_us": now_us, "epoch": self.epoch, "seq": seq,
                 "sensor": sensor, "t_us": t_us, "value": decode_value(value), "unit": unit,
             }
-            for seq, sensor, t_us, value, unit in rows
+            for seq, sensor, t_us, value, unit in buried
         )  # fmt: skip
 
     def _journal(self, run: Range, outcome: str) -> None:
@@ -156,7 +161,7 @@ class OutboxStore:
             self._db.execute("INSERT INTO acknowledged VALUES(?, ?, ?)", (first, last, outcome))
 
     def _prune_journal(self) -> None:
-        count = int(self._one("SELECT count(*) FROM acknowledged"))
+        count = int(rows.value(self._db, "SELECT count(*) FROM acknowledged"))
         if count > JOURNAL_MAX_RANGES:
             self._db.execute(
                 "DELETE FROM acknowledged WHERE first IN (SELECT first FROM acknowledged ORDER BY first LIMIT ?)",
@@ -164,13 +169,8 @@ class OutboxStore:
             )
 
     def _dropped(self) -> list[Range]:
-        return [(row[0], row[1]) for row in self._db.execute("SELECT first, last FROM dropped ORDER BY first")]
+        return [(row[0], row[1]) for row in rows.fetch(self._db, "SELECT first, last FROM dropped ORDER BY first")]
 
     def _replace_dropped(self, kept: list[Range]) -> None:
         self._db.execute("DELETE FROM dropped")
         self._db.executemany("INSERT INTO dropped VALUES(?, ?)", kept)
-
-    def _one(self, sql: str) -> object:
-        row = self._db.execute(sql).fetchone()
-        assert row is not None
-        return row[0]
