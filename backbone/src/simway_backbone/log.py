@@ -1,11 +1,23 @@
-"""The log port (design, section 3). Two adapters keep it, ``kafka_log`` and ``embedded_log``, held to it by ``tests/contract``."""
+"""The log port (design, section 3). Kept by ``kafka_log``, ``embedded_log`` and their in-memory twin ``memory_log``, and held
+to it by ``tests/contract``.
+
+Offsets grow within a partition and never come again; they may have gaps (a compacted topic), so a consumer goes on at the last
+offset it saw + 1 and counts nothing by them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+RECORD_MAX_BYTES = 1_000_000
+"""Key and value of one record together; larger is ``LogRefused``. (Kafka's brokers take 1,048,588 with their overhead.)"""
+
+
+Pairs: TypeAlias = Sequence[tuple[bytes | None, bytes]]
+"""Records to append: key and value."""
 
 
 class LogError(Exception):
@@ -14,6 +26,10 @@ class LogError(Exception):
 
 class LogUnavailable(LogError):
     """The log did not answer in time, or is full: try again later; nothing is known to be written."""
+
+
+class LogDamaged(LogUnavailable):
+    """What the log holds cannot be read back. The text names the file and says what to do; trying again does not help."""
 
 
 class LogRefused(LogError):
@@ -56,7 +72,7 @@ class Reader(Protocol):
 
 
 class Log(Protocol):
-    """An append-only log of topics in partitions. Thread-safe."""
+    """An append-only log of topics in partitions. Thread-safe. Does not survive a fork: open it in the child."""
 
     def ensure_topics(self) -> None:
         """Makes the topics of ``simway_protocol.topics`` that are missing, with their partitions and retention. Blocks."""
@@ -70,7 +86,7 @@ class Log(Protocol):
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """Per partition: the earliest offset that is there, and the next one to be written. Blocks."""
 
-    def append(self, topic: str, partition: int, records: Sequence[tuple[bytes | None, bytes]]) -> Future[int]:
+    def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
         """Appends ``(key, value)`` pairs together and in order; returns at once.
 
         The future gives the offset of the first once all are durable (Kafka acks=all; SQLite committed with fsync), or raises
@@ -82,3 +98,20 @@ class Log(Protocol):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Waits for appends under way, then frees everything."""
+
+
+def refuse_append(topic: str, partition: int, partitions: int, records: Pairs) -> LogRefused | None:
+    """Why no log ever takes this append, or None."""
+    if not 0 <= partition < partitions:
+        return LogRefused(f"{topic} has partitions 0 to {partitions - 1}, not {partition}")
+    if not records:
+        return LogRefused(f"{topic}/{partition}: an append needs at least one record")
+    for key, value in records:
+        if (size := len(value) + (len(key) if key else 0)) > RECORD_MAX_BYTES:
+            return LogRefused(f"{topic}/{partition}: a record of {size} bytes; {RECORD_MAX_BYTES} are the limit")
+    return None
+
+
+def topic_refused(topic: str, known: Iterable[str]) -> LogRefused:
+    """The error for a topic that is not there."""
+    return LogRefused(f"no topic {topic!r}; there are {', '.join(sorted(known)) or 'none: call ensure_topics first'}")
