@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests, from the system's packages: its own data in a given folder, an ephemeral port on 127.0.0.1.
 
-It keeps nothing safe (``fsync=off``): a test server. ``initdb`` refuses to run as root, so root runs it as ``postgres`` or ``nobody``.
+It keeps nothing safe (``fsync=off``): a test server. PostgreSQL refuses to run as root, so root runs it as ``postgres`` or
+``nobody``.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def running(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """As ``running``, with the process, for tests that stop the server. A second call on the same folder goes on with its data."""
+    """As ``running``, with the process, for tests that stop the server. Called again on a folder, it goes on with its data."""
     tools = _tools()
     data, password_file = directory / "data", directory / "password"
     identity = _unprivileged(directory)

@@ -22,21 +22,21 @@ class ApswDialect(SQLiteDialect):
     @classmethod
     def import_dbapi(cls) -> DBAPIModule:
         """The PEP 249 module."""
-        return sqlite_dbapi  # type: ignore[return-value]
+        return sqlite_dbapi
 
     @classmethod
-    def get_pool_class(cls, url: URL) -> type[Pool]:
+    def get_pool_class(cls, url: URL) -> type[Pool]:  # noqa: ARG003
         """Connections are kept: opening one costs several pragmas."""
         return QueuePool
 
-    def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:
+    def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:  # noqa: ARG002
         return sqlite_dbapi.sqlite_version_info
 
     def create_connect_args(self, url: URL) -> tuple[list[Any], dict[str, Any]]:  # type: ignore[override]
         """The path is the URL's database."""
         return [url.database or ":memory:"], dict(url.query)
 
-    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:  # noqa: ARG002
         """True when the connection was closed below."""
         return isinstance(e, sqlite_dbapi.ProgrammingError) and sqlite_dbapi.CLOSED in str(e)
 

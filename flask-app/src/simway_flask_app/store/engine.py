@@ -1,0 +1,102 @@
+"""The connection to the database: from a URL to transactions, with the drivers' errors turned into the port's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from simway_backbone import sqlite_dbapi
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+from simway_flask_app.store import dialect
+from simway_flask_app.store.port import StoreError, StoreUnavailable
+
+_CONNECT_TIMEOUT_S = 5
+_POOL_TIMEOUT_S = 10
+_POSTGRES_ARGUMENTS = {
+    "connect_timeout": _CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 20_000, "application_name": "simway", "options": "-c timezone=UTC",
+}  # fmt: skip
+_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, sqlite_dbapi.OperationalError)
+"""Errors of the drivers that say nothing about what was asked: the database is away, busy, full or shutting down."""
+
+
+class Database:
+    """An engine, and the two kinds of transaction that are run on it."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        """``url``: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``. Connects at first use."""
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.engine = _sqlite(parsed, pool_size) if self.is_sqlite else _postgres(parsed, pool_size)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; each statement sees the newest committed state."""
+        with errors(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, undone by an exception.
+
+        On SQLite it holds the write lock from the start, so what is read may be written.
+        """
+        with errors(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Turns what the drivers and the pool raise into ``StoreUnavailable`` (passing) or ``StoreError`` (ours)."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise StoreUnavailable("no connection to the database was free in time") from error
+    except DBAPIError as error:
+        cause = error.orig or error
+        if error.connection_invalidated or is_passing(cause):
+            raise StoreUnavailable(f"the database is not usable now: {_first_line(cause)}") from error
+        raise StoreError(_first_line(cause)) from error
+    except (psycopg.Error, sqlite_dbapi.Error) as error:
+        if is_passing(error):
+            raise StoreUnavailable(f"the database is not usable now: {_first_line(error)}") from error
+        raise StoreError(_first_line(error)) from error
+
+
+def is_passing(error: BaseException) -> bool:
+    """True when trying the same again later may succeed."""
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
+        return True
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction | psycopg.errors.DiskFull):
+        return True
+    return isinstance(error, _PASSING)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _sqlite(url: URL, pool_size: int) -> Engine:
+    dialect.register()
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    return create_engine(url.set(drivername="sqlite+apsw"), pool_size=pool_size, max_overflow=10, pool_timeout=_POOL_TIMEOUT_S)
+
+
+def _postgres(url: URL, pool_size: int) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"), pool_size=pool_size, max_overflow=10, pool_timeout=_POOL_TIMEOUT_S,
+        pool_pre_ping=True, connect_args=_POSTGRES_ARGUMENTS,
+    )  # fmt: skip

@@ -1,0 +1,218 @@
+"""The tables, for queries. The migrations make them (``migrations/versions``); a test holds the two together.
+
+``readings`` is keyed by (series, time); a series is one sensor of one device, named by an integer for the sake of speed and
+size. Numbers of every kind stand in ``num``, so that charts need one column; ``kind`` says what they were, and ``detail`` holds
+what a double cannot (see ``values``). JSON is kept as text on both databases.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+_BIG_ID = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY."""
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("key_version", Integer, nullable=False),
+    Column("last_counter", BigInteger, nullable=False, comment="highest command counter given or reported by ATTACH"),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("iccid", Text, nullable=False),
+    Column("boot_counter", BigInteger, nullable=False),
+    Column("epoch", Text, nullable=False),
+    Column("key_version", Integer, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("attached_us", BigInteger, nullable=False),
+    Column("detached_us", BigInteger),
+    Column("detached_reason", Text, nullable=False),
+)
+
+inventories = Table(
+    "inventories",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("eid", Text, nullable=False),
+    Column("active_iccid", Text, nullable=False),
+    Column("profiles", Text, nullable=False, comment="JSON array of simway_protocol.messages.Profile"),
+    Column("t_us", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("series_id", Integer, primary_key=True, autoincrement=True),
+    Column("device", Text, nullable=False),
+    Column("sensor", Text, nullable=False),
+    UniqueConstraint("device", "sensor", name="series_device_sensor"),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("series_id", Integer, nullable=False),
+    Column("t_us", BigInteger, nullable=False),
+    Column("num", Double),
+    Column("kind", SmallInteger, nullable=False),
+    Column("detail", Text),
+    Column("unit", Text),
+    PrimaryKeyConstraint("series_id", "t_us", name="readings_pkey"),
+    sqlite_with_rowid=False,
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("series_id", Integer, primary_key=True, autoincrement=False),
+    Column("t_us", BigInteger, nullable=False),
+    Column("num", Double),
+    Column("kind", SmallInteger, nullable=False),
+    Column("detail", Text),
+    Column("unit", Text),
+    Column("stored_us", BigInteger, nullable=False, index=True),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("device", Text, nullable=False),
+    Column("epoch", Text, nullable=False, comment="empty where the sender numbers nothing"),
+    Column("first_us", BigInteger, nullable=False),
+    Column("highest", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False, comment="numbers up to this are no longer told apart"),
+    Column("missing_below", BigInteger, nullable=False, comment="how many up to the floor never came"),
+    Column("missing", Text, nullable=False, comment="JSON ranges above the floor that did not come yet"),
+    Column("dropped", Text, nullable=False, comment="JSON ranges that the device gave up"),
+    Column("stored", BigInteger, nullable=False),
+    Column("duplicate", BigInteger, nullable=False),
+    Column("conflict", BigInteger, nullable=False),
+    Column("redelivered", BigInteger, nullable=False),
+    PrimaryKeyConstraint("device", "epoch", name="epochs_pkey"),
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("device", Text, nullable=False),
+    Column("epoch", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("device", "epoch", "reason", name="rejections_pkey"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("t_us", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("letter", LargeBinary, nullable=False, comment="JSON of simway_protocol.messages.DeadLetter"),
+    Index("dead_letters_device", "device", "id"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("command_id", Text, primary_key=True),
+    Column("device", Text, ForeignKey("devices.device"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("target_iccid", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("deadline_s", Integer, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("answer_by_us", BigInteger, nullable=False, comment="after this, silence means UNKNOWN"),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("turn", SmallInteger, nullable=False, comment="1 while it is the device's one outstanding command"),
+    Column("counter", BigInteger, comment="null until sealed"),
+    Column("seals", Integer, nullable=False, comment="how often it was sealed"),
+    Column("sent_generation", BigInteger, nullable=False, comment="of the session that carried it"),
+    Column("cancel_requested_us", BigInteger),
+    Column("cancel_pending", SmallInteger, nullable=False, comment="1 until the dispatcher has sealed the CANCEL"),
+    Index("commands_device", "device", "created_us"),
+    Index("commands_state", "state", "expires_us"),
+)
+
+command_history = Table(
+    "command_history",
+    metadata,
+    Column("seq", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("command_id", Text, ForeignKey("commands.command_id"), nullable=False),
+    Column("t_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Index("command_history_command", "command_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+log_positions = Table(
+    "log_positions",
+    metadata,
+    Column("consumer", Text, nullable=False),
+    Column("log_id", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    PrimaryKeyConstraint("consumer", "log_id", "topic", "partition", name="log_positions_pkey"),
+)
+
+log_gaps = Table(
+    "log_gaps",
+    metadata,
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("consumer", Text, nullable=False),
+    Column("log_id", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("first_offset", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),
+    Column("t_us", BigInteger, nullable=False),
+)
