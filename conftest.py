@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from simway_testing import Unavailable, scratch, strict
+from simway_testing.platform import Front
 
 
 def _serve(running: Callable[[Path], AbstractContextManager[str]], name: str) -> Iterator[str]:
@@ -44,3 +46,13 @@ def postgres_url() -> Iterator[str]:
     from simway_testing import postgres_server
 
     yield from _serve(postgres_server.running, "postgres")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Puts the end of every process's log beside the failure of a test that runs a platform (fixture ``front``)."""
+    report = yield
+    front = getattr(item, "funcargs", {}).get("front")
+    if report.failed and isinstance(front, Front):
+        report.sections += [(f"log of {name}", tail) for name, tail in front.tails().items()]
+    return report

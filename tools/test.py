@@ -1,0 +1,102 @@
+"""``make test``: everything that can fail, in one go and with one summary at the end.
+
+Each stage is a program of its own, so that one stage's broker and platform never meet another's. Arguments name the stages
+to run (all without any): check unit contract e2e faults.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import system_packages
+from local import ROOT, VAR
+
+UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "bench", "tests/repo")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a stage went. ``seconds``: wall clock."""
+
+    stage: str
+    seconds: float
+    passed: int
+    failed: int
+    skipped: int
+    ok: bool
+
+    def line(self) -> str:
+        verdict = "ok" if self.ok else "FAILED"
+        return f"  {self.stage:<9} {self.passed:>5} passed {self.failed:>3} failed {self.skipped:>3} skipped  {self.seconds:>6.1f} s  {verdict}"
+
+
+def check() -> Result:
+    """``make check``, counted as one test."""
+    begin = time.monotonic()
+    ok = subprocess.run(["make", "-s", "check"], cwd=ROOT, check=False).returncode == 0
+    return Result("check", time.monotonic() - begin, int(ok), int(not ok), 0, ok)
+
+
+def pytest(stage: str, *arguments: str) -> Callable[[], Result]:
+    """A stage that is one pytest run."""
+
+    def run() -> Result:
+        report = VAR / "test" / f"{stage}.xml"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        begin = time.monotonic()
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        passed, failed, skipped = counts(report)
+        return Result(stage, time.monotonic() - begin, passed, failed, skipped, code == 0)
+
+    return run
+
+
+def counts(report: os.PathLike[str]) -> tuple[int, int, int]:
+    """Passed, failed (errors too) and skipped tests of a JUnit file; nothing but one failure where there is none."""
+    try:
+        suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    except (OSError, ElementTree.ParseError):
+        return 0, 1, 0
+    total, failed, errors, skipped = (
+        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
+    )
+    return total - failed - errors - skipped, failed + errors, skipped
+
+
+STAGES: dict[str, Callable[[], Result]] = {
+    "check": check,
+    "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
+    "contract": pytest("contract", "tests/contract"),
+    "e2e": pytest("e2e", "tests/e2e"),
+    "faults": pytest("faults", "tests/faults"),
+}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(STAGES)
+    if unknown := set(chosen) - set(STAGES):
+        sys.exit(f"simway: no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+    absent = system_packages.ensure()
+    results = []
+    for stage in chosen:
+        print(f"\n--- {stage}", flush=True)
+        results.append(STAGES[stage]())
+    print(f"\n--- make test, {sum(result.seconds for result in results):.0f} s")
+    print("\n".join(result.line() for result in results))
+    for need in absent:
+        print(f"  not on this machine, so its tests were skipped: {need}")
+    passed, failed, skipped = (sum(getattr(result, name) for result in results) for name in ("passed", "failed", "skipped"))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    sys.exit(0 if all(result.ok for result in results) else 1)
+
+
+if __name__ == "__main__":
+    main()
