@@ -28,7 +28,9 @@ class Gate:
     def __init__(self, admin_token: str, session_secret: str | bytes) -> None:
         self._token_digest = _digest(admin_token)
         self._fingerprint = hashlib.sha256(b"simway token fingerprint\x00" + self._token_digest).hexdigest()[:32]
-        self._serializer = URLSafeTimedSerializer(session_secret, salt="simway session", signer_kwargs={"digest_method": hashlib.sha256})
+        self._serializer = URLSafeTimedSerializer(
+            session_secret, salt="simway session", signer_kwargs={"digest_method": hashlib.sha256}
+        )
 
     def is_token(self, text: str) -> bool:
         """True for the API token; takes the same time whatever ``text`` shares with it."""
@@ -44,7 +46,9 @@ class Gate:
             raise _unauthorized("invalid_token", "The bearer token is not the API token of this server.")
         cookie = request.cookies.get(SESSION_COOKIE)
         if cookie is None:
-            raise _unauthorized("unauthorized", "Send the API token as 'Authorization: Bearer ...'; it lies in the file ADMIN_TOKEN_FILE names.")
+            raise _unauthorized(
+                "unauthorized", "Send the API token as 'Authorization: Bearer ...'; it lies in the file ADMIN_TOKEN_FILE names."
+            )
         if not self._is_session(cookie):
             raise _unauthorized("session_over", "The session is over. Sign in again.")
         if request.method not in SAFE_METHODS:
@@ -53,7 +57,9 @@ class Gate:
     def open_session(self, response: Response, *, secure: bool) -> None:
         """Puts a new session cookie on ``response``."""
         value = self._serializer.dumps(self._fingerprint)
-        response.set_cookie(SESSION_COOKIE, value, max_age=SESSION_MAX_AGE_S, httponly=True, samesite="Strict", secure=secure, path="/")
+        response.set_cookie(
+            SESSION_COOKIE, value, max_age=SESSION_MAX_AGE_S, httponly=True, samesite="Strict", secure=secure, path="/"
+        )
 
     def close_session(self, response: Response) -> None:
         """Takes the session cookie away."""
@@ -75,7 +81,11 @@ def require_same_origin(request: Request) -> None:
     else:
         same = request.headers.get("Sec-Fetch-Site") == "same-origin"
     if not same:
-        raise Problem(403, "cross_origin", "A session cookie changes things only from this server's own page. Elsewhere, send the bearer token.")
+        raise Problem(
+            403,
+            "cross_origin",
+            "A session cookie changes things only from this server's own page. Elsewhere, send the bearer token.",
+        )
 
 
 def _digest(text: str) -> bytes:

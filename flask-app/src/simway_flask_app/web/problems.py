@@ -39,7 +39,13 @@ class Problem(Exception):
     """Raised by an endpoint to answer with an error. ``reason`` is a short stable constant."""
 
     def __init__(
-        self, status: int, reason: str, detail: str, *, headers: Mapping[str, str] | None = None, errors: list[FieldError] | None = None
+        self,
+        status: int,
+        reason: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: list[FieldError] | None = None,
     ) -> None:
         super().__init__(f"{status} {reason}: {detail}")
         self.status, self.reason, self.detail = status, reason, detail

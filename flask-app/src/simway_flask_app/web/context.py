@@ -1,0 +1,39 @@
+"""What the endpoints work with, handed to them by the app they run in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app
+
+from simway_flask_app.store.port import WebStore
+from simway_flask_app.web.auth import Gate
+from simway_flask_app.web.live import LiveEvents
+
+EXTENSION = "simway"
+ACTOR = "api"
+"""Who asked for a command, in its history."""
+
+
+def utc_now_us() -> int:
+    """The time of day in UTC microseconds."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True)
+class Services:
+    """The ports of one app. ``master_secret``: 32 bytes, for the key that a new device is shown once."""
+
+    store: WebStore
+    gate: Gate
+    live: LiveEvents
+    master_secret: bytes = field(repr=False)
+    now_us: Callable[[], int] = utc_now_us
+
+
+def services() -> Services:
+    """The services of the app that handles this request."""
+    return cast(Services, current_app.extensions[EXTENSION])

@@ -1,0 +1,131 @@
+"""From the store's values to those of the REST API."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from simway_protocol.messages import Profile
+
+from simway_flask_app.store import port
+from simway_flask_app.web import schemas
+from simway_flask_app.web.times import to_text
+
+
+def optional_text(t_us: int | None) -> str | None:
+    """``times.to_text``, or None for None."""
+    return None if t_us is None else to_text(t_us)
+
+
+def device(detail: port.DeviceDetail) -> schemas.Device:
+    """A device with its carrier, inventory and session."""
+    row, carrier = detail.device, active_carrier(detail)
+    return schemas.Device(
+        id=row.device,
+        name=row.name,
+        status=cast(Any, row.status),
+        key_version=row.key_version,
+        created_at=to_text(row.created_us),
+        created_us=row.created_us,
+        last_reading_at=optional_text(detail.last_reading_us),
+        last_reading_us=detail.last_reading_us,
+        active_carrier=carrier,
+        inventory=inventory(detail.inventory, carrier) if detail.inventory else None,
+        session=session(detail.session) if detail.session else None,
+    )
+
+
+def active_carrier(detail: port.DeviceDetail) -> schemas.Carrier | None:
+    """The carrier in use, by the newer of attach and inventory."""
+    attach, held = detail.session, detail.inventory
+    if attach is not None and attach.iccid and (held is None or attach.attached_us >= held.t_us):
+        return _carrier(attach.iccid, held, "attach", attach.attached_us)
+    if held is not None and held.active_iccid:
+        return _carrier(held.active_iccid, held, "inventory", held.t_us)
+    return None
+
+
+def _carrier(iccid: str, held: port.SimInventory | None, source: str, at_us: int) -> schemas.Carrier:
+    profile = next((item for item in held.profiles if item.iccid == iccid), None) if held else None
+    provider, name = (profile.provider, profile.name) if profile else ("", "")
+    return schemas.Carrier(iccid, provider, name, cast(Any, source), to_text(at_us), at_us)
+
+
+def inventory(held: port.SimInventory, carrier: schemas.Carrier | None) -> schemas.Inventory:
+    """The inventory; the carrier in use is marked, which an attach may know before the next inventory does."""
+    active = carrier.iccid if carrier else held.active_iccid
+    profiles = [_profile(item, item.iccid == active) for item in held.profiles]
+    return schemas.Inventory(held.eid, active, profiles, to_text(held.t_us), held.t_us)
+
+
+def _profile(item: Profile, active: bool) -> schemas.SimProfile:
+    return schemas.SimProfile(item.iccid, item.provider, item.name, item.nickname, item.state, item.profile_class, active)
+
+
+def session(row: port.Session) -> schemas.Session:
+    """The newest attach."""
+    return schemas.Session(
+        attached=row.detached_us is None,
+        gateway=row.gateway,
+        address=row.address,
+        iccid=row.iccid,
+        boot_counter=row.boot_counter,
+        key_version=row.key_version,
+        attached_at=to_text(row.attached_us),
+        attached_us=row.attached_us,
+        detached_at=optional_text(row.detached_us),
+        detached_us=row.detached_us,
+        detached_reason=row.detached_reason,
+    )
+
+
+def reading(row: port.StoredReading) -> schemas.Reading:
+    """One reading."""
+    return schemas.Reading(row.sensor, to_text(row.t_us), row.t_us, row.value, row.unit)
+
+
+def loss_ledger(row: port.LossLedger) -> schemas.LossLedger:
+    """The balance of a device."""
+    return schemas.LossLedger(
+        row.device, row.sent, row.stored, row.duplicate, row.conflict, dict(row.rejected), row.dropped, row.missing,
+        row.redelivered, {epoch: list(ranges) for epoch, ranges in row.missing_ranges.items()},
+    )  # fmt: skip
+
+
+def _command_fields(row: port.Command) -> dict[str, Any]:
+    return {
+        "id": row.command_id,
+        "device": row.device,
+        "kind": row.kind,
+        "state": str(row.state),
+        "reason": row.reason,
+        "target": schemas.Target(row.target_iccid, row.provider) if row.kind == "switch" else None,
+        "deadline_s": row.deadline_s,
+        "actor": row.actor,
+        "counter": row.counter,
+        "created_at": to_text(row.created_us),
+        "created_us": row.created_us,
+        "updated_at": to_text(row.updated_us),
+        "updated_us": row.updated_us,
+        "expires_at": to_text(row.expires_us),
+        "expires_us": row.expires_us,
+        "cancel_requested_at": optional_text(row.cancel_requested_us),
+        "cancel_requested_us": row.cancel_requested_us,
+        "evidence": dict(row.evidence),
+    }
+
+
+def command(row: port.Command) -> schemas.Command:
+    """A command."""
+    return schemas.Command(**_command_fields(row))
+
+
+def command_with_history(row: port.Command, history: list[port.HistoryRow]) -> schemas.CommandWithHistory:
+    """A command and what happened to it."""
+    return schemas.CommandWithHistory(**_command_fields(row), history=[history_entry(item) for item in history])
+
+
+def history_entry(row: port.HistoryRow) -> schemas.HistoryEntry:
+    """One line of a command's history."""
+    return schemas.HistoryEntry(
+        row.seq, to_text(row.t_us), row.t_us, row.actor, row.event, str(row.state), row.reason, dict(row.evidence)
+    )

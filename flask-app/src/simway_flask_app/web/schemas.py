@@ -1,0 +1,321 @@
+"""What goes over the REST API, in and out. The OpenAPI document is made from these structs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+from simway_protocol.commands import DEADLINE_DEFAULT_S, DEADLINE_MIN_S
+from simway_protocol.limits import DEVICE_ID_MAX_CHARS, INT64_MAX, INT64_MIN, SENSOR_MAX_CHARS
+
+from simway_flask_app.commands import DEADLINE_MAX_S, EXPIRES_DEFAULT_S, EXPIRES_MAX_S
+from simway_flask_app.web import limits
+
+DEVICE_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]*$"
+
+Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds", extra_json_schema={"format": "date-time"})]
+TimeUs = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX, description="the same, as microseconds since 1970-01-01 UTC")]
+DeviceId = Annotated[str, Meta(min_length=1, max_length=DEVICE_ID_MAX_CHARS, pattern=DEVICE_ID_PATTERN)]
+Cursor = Annotated[
+    str,
+    Meta(min_length=1, max_length=limits.CURSOR_MAX_CHARS, description="next_cursor of the page before, for the same question"),
+]
+NextCursor = Annotated[str | None, Meta(description="for the page after this one; null on the last")]
+TimeParameter = Annotated[
+    str,
+    Meta(
+        max_length=limits.TIME_MAX_CHARS,
+        description="RFC 3339 with an offset, or microseconds since 1970",
+        extra_json_schema={"anyOf": [{"format": "date-time"}, {"pattern": "^-?[0-9]{1,18}$"}]},
+    ),
+]
+
+# --- in ----------------------------------------------------------------------------------------------------------------
+
+
+class NewDevice(Struct, forbid_unknown_fields=True):
+    """A device to be registered."""
+
+    id: DeviceId
+    name: Annotated[str, Meta(max_length=limits.NAME_MAX_CHARS, pattern=r"^[^\u0000-\u001f\u007f]*$")] = ""
+
+
+class DeviceChange(Struct, forbid_unknown_fields=True):
+    """A revoked device is refused by every gateway at once; active lets it in again."""
+
+    status: Literal["active", "revoked"]
+
+
+class _Expires(Struct):
+    expires_in_s: Annotated[int, Meta(ge=1, le=EXPIRES_MAX_S, description="how long the device has to take it")] = (
+        EXPIRES_DEFAULT_S
+    )
+
+
+class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=True):
+    """Enable another profile of the SIM. The device goes back by itself when it cannot be confirmed within ``deadline_s``."""
+
+    iccid: Annotated[str, Meta(pattern="^[0-9]{18,20}$")] | msgspec.UnsetType = msgspec.UNSET
+    provider: Annotated[str, Meta(min_length=1, max_length=limits.PROVIDER_MAX_CHARS)] | msgspec.UnsetType = msgspec.UNSET
+    deadline_s: Annotated[int, Meta(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S)] = DEADLINE_DEFAULT_S
+
+    def __post_init__(self) -> None:
+        if bool(self.iccid) == bool(self.provider):
+            raise ValueError("name either an iccid or a provider")
+
+
+class Ping(_Expires, tag_field="kind", tag="ping", forbid_unknown_fields=True):
+    """The device answers, and that is all."""
+
+
+class Audit(_Expires, tag_field="kind", tag="audit", forbid_unknown_fields=True):
+    """The device reports what its SIM holds and its journal of the last switch."""
+
+
+CommandRequest = Switch | Ping | Audit
+
+
+class SignIn(Struct, forbid_unknown_fields=True):
+    """The API token, to be exchanged for a session cookie."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class DevicesQuery(Struct, forbid_unknown_fields=True):
+    """Which devices."""
+
+    limit: Annotated[int, Meta(ge=1, le=limits.DEVICES_LIMIT_MAX)] = limits.DEVICES_LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class ReadingsQuery(Struct, forbid_unknown_fields=True):
+    """Which readings: ``from <= time < to``."""
+
+    sensor: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=SENSOR_MAX_CHARS)]],
+        Meta(max_length=limits.SENSORS_MAX, description="may come several times; none means every sensor"),
+    ] = []
+    from_: TimeParameter | None = field(name="from", default=None)
+    to: TimeParameter | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.READINGS_LIMIT_MAX)] = limits.READINGS_LIMIT_DEFAULT
+    order: Literal["asc", "desc"] = "asc"
+    cursor: Cursor | None = None
+
+
+class CommandsQuery(Struct, forbid_unknown_fields=True):
+    """Which commands."""
+
+    limit: Annotated[int, Meta(ge=1, le=limits.COMMANDS_LIMIT_MAX)] = limits.COMMANDS_LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class EventsQuery(Struct, forbid_unknown_fields=True):
+    """Which events."""
+
+    device: (
+        Annotated[str, Meta(min_length=1, max_length=DEVICE_ID_MAX_CHARS, description="events of this device; none means all")]
+        | None
+    ) = None
+
+
+# --- out ---------------------------------------------------------------------------------------------------------------
+
+
+class Health(Struct):
+    """The service and its database answer."""
+
+    status: Literal["ok"]
+
+
+class SessionState(Struct):
+    """Whether the request's cookie is a live session."""
+
+    signed_in: bool
+
+
+class SimProfile(Struct):
+    """One profile of the SIM. ``provider``: who runs the carrier; ``active``: the one in use."""
+
+    iccid: str
+    provider: str
+    name: str
+    nickname: str
+    state: str
+    profile_class: str
+    active: bool
+
+
+class Carrier(Struct):
+    """The carrier in use. ``source``: whether the attach or the inventory, the newer one, says so."""
+
+    iccid: str
+    provider: str
+    name: str
+    source: Literal["attach", "inventory"]
+    at: Time
+    at_us: TimeUs
+
+
+class Inventory(Struct):
+    """What the SIM held when the device last read it. ``eid`` is empty on a SIM that is no eUICC."""
+
+    eid: str
+    active_iccid: str
+    profiles: list[SimProfile]
+    at: Time
+    at_us: TimeUs
+
+
+class Session(Struct):
+    """The newest attach. ``attached`` is false once it is over."""
+
+    attached: bool
+    gateway: str
+    address: str
+    iccid: str
+    boot_counter: int
+    key_version: int
+    attached_at: Time
+    attached_us: TimeUs
+    detached_at: Time | None
+    detached_us: TimeUs | None
+    detached_reason: str
+
+
+class Device(Struct):
+    """A device with what is known of it now."""
+
+    id: DeviceId
+    name: str
+    status: Literal["active", "revoked"]
+    key_version: int
+    created_at: Time
+    created_us: TimeUs
+    last_reading_at: Time | None
+    last_reading_us: TimeUs | None
+    active_carrier: Carrier | None
+    inventory: Inventory | None
+    session: Session | None
+
+
+class DeviceKey(Struct):
+    """The device's secret key, 32 bytes as hexadecimal digits. It is shown this once: put it on the SIM or in the key file."""
+
+    version: int
+    hex: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class NewDeviceReply(Struct):
+    """The registered device and its key."""
+
+    device: Device
+    key: DeviceKey
+
+
+class DevicesPage(Struct):
+    """Devices by id."""
+
+    devices: list[Device]
+    next_cursor: NextCursor
+
+
+class Reading(Struct):
+    """One measured value. ``unit``: of SenML (RFC 8428, 12.1)."""
+
+    sensor: str
+    time: Time
+    t_us: TimeUs
+    value: Annotated[
+        float | bool | str | dict[str, Any], Meta(description="number (an integer may be of 64 bits), boolean, string or object")
+    ]
+    unit: str | None
+
+
+class ReadingsPage(Struct):
+    """Readings in order of their time."""
+
+    device: DeviceId
+    readings: list[Reading]
+    next_cursor: NextCursor
+
+
+class LatestReadings(Struct):
+    """The newest reading of each sensor."""
+
+    device: DeviceId
+    readings: list[Reading]
+
+
+class LossLedger(Struct):
+    """What became of every reading that the device numbered.
+
+    sent = stored + duplicate + conflict + rejected + dropped + missing; ``redelivered`` stands beside the balance.
+    """
+
+    device: DeviceId
+    sent: int
+    stored: int
+    duplicate: int
+    conflict: int
+    rejected: dict[str, int]
+    dropped: int
+    missing: int
+    redelivered: int
+    missing_ranges: dict[str, list[tuple[int, int]]]
+
+
+class HistoryEntry(Struct):
+    """One line of a command's history: ``event`` happened, caused by ``actor``; after it the command was ``state``."""
+
+    seq: int
+    time: Time
+    t_us: TimeUs
+    actor: str
+    event: str
+    state: str
+    reason: str
+    evidence: dict[str, Any]
+
+
+class Target(Struct):
+    """What a switch goes to. ``provider`` is empty where the request named the ICCID."""
+
+    iccid: str
+    provider: str
+
+
+class Command(Struct):
+    """A command. ``reason`` and ``evidence`` are those of the last thing that happened to it."""
+
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    device: DeviceId
+    kind: Literal["switch", "ping", "audit"]
+    state: str
+    reason: str
+    target: Target | None
+    deadline_s: int
+    actor: str
+    counter: int | None
+    created_at: Time
+    created_us: TimeUs
+    updated_at: Time
+    updated_us: TimeUs
+    expires_at: Time
+    expires_us: TimeUs
+    cancel_requested_at: Time | None
+    cancel_requested_us: TimeUs | None
+    evidence: dict[str, Any]
+
+
+class CommandWithHistory(Command):
+    """A command and everything that happened to it, in order."""
+
+    history: list[HistoryEntry]
+
+
+class CommandsPage(Struct):
+    """Commands, newest first."""
+
+    commands: list[Command]
+    next_cursor: NextCursor
