@@ -17,6 +17,7 @@ from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.identity import KEY_BYTES, MAC_BYTES
 from simway_protocol.sim import store_data
 from simway_protocol.sim.apdu import LE_ANY, Command, class_for
+from simway_protocol.udp.keys import CardResponse
 
 AID = bytes.fromhex("F053494D57415901")
 CHALLENGE_BYTES = 32
@@ -34,13 +35,6 @@ class Ins(IntEnum):
     STATUS = 0x40
 
 
-class Answer(NamedTuple):
-    """What AUTHENTICATE gives. ``session_key`` is secret: it goes into the key schedule and nowhere else."""
-
-    response: bytes
-    session_key: bytes
-
-
 class AppletStatus(NamedTuple):
     """What STATUS gives; ``key_version`` is 0 on a blank card."""
 
@@ -55,16 +49,16 @@ def authenticate(challenge: bytes, channel: int = 0) -> Command:
     return Command(_class(channel), Ins.AUTHENTICATE, data=challenge, le=LE_ANY)
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: CardResponse) -> bytes:
     """The data that AUTHENTICATE gives."""
     return answer.response + answer.session_key
 
 
-def decode_answer(data: bytes) -> Answer:
-    """The two halves of AUTHENTICATE's data."""
+def decode_answer(data: bytes) -> CardResponse:
+    """The two halves of AUTHENTICATE's data. The session key is secret: it goes into the key schedule and nowhere else."""
     if len(data) != RESPONSE_BYTES + SESSION_KEY_BYTES:
         raise PeerError("bad_applet", f"AUTHENTICATE gave {len(data)} bytes, 64 expected")
-    return Answer(data[:RESPONSE_BYTES], data[RESPONSE_BYTES:])
+    return CardResponse(data[:RESPONSE_BYTES], data[RESPONSE_BYTES:])
 
 
 def verify_command(body: bytes, mac: bytes, channel: int = 0) -> list[Command]:

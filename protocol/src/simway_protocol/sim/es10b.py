@@ -54,7 +54,7 @@ class Notification(NamedTuple):
         """``BF2F{80 seq, 81 ops, 0C address, 5A iccid}``."""
         parts = [
             tlv.encode(0x80, tlv.encode_integer(self.seq)),
-            tlv.encode(0x81, encode_operation(self.operation)),
+            tlv.encode(0x81, encode_bits(self.operation)),
             tlv.encode(_TAG_ADDRESS, self.address.encode()),
         ]
         if self.iccid:
@@ -105,7 +105,7 @@ class ListNotification:
 
     def encode(self) -> bytes:
         """``BF28 00``, or with ``81`` operations."""
-        return tlv.encode(self.TAG, tlv.encode(0x81, encode_operation(self.operations)) if self.operations else b"")
+        return tlv.encode(self.TAG, tlv.encode(0x81, encode_bits(self.operations)) if self.operations else b"")
 
     @classmethod
     def decode(cls, value: bytes) -> ListNotification:
@@ -225,12 +225,9 @@ def decode_info_2_response(data: bytes) -> EuiccInfo2:
     )
 
 
-def encode_operation(operation: Operation) -> bytes:
-    """A named bit list in DER: the count of unused bits, then the byte without trailing zero bits (enable: ``06 40``)."""
-    if not operation:
-        return b"\x00"
-    unused = (operation.value & -operation.value).bit_length() - 1
-    return bytes((unused, operation.value))
+def encode_bits(bits: int) -> bytes:
+    """A named bit list of one byte in DER: the count of unused bits, then the byte without them (40: ``06 40``; none: ``00``)."""
+    return bytes(((bits & -bits).bit_length() - 1, bits)) if bits else b"\x00"
 
 
 def decode_operation(data: bytes) -> Operation:

@@ -37,7 +37,7 @@ class Exchange(NamedTuple):
 
     def evidence(self) -> dict[str, Any]:
         """As RESULT carries it: ``{"name", "sw", "ms"}``; ``sw`` is empty where the answer was lost."""
-        return {"name": self.name, "sw": "" if self.sw is None else hex_of(self.sw), "ms": round(self.duration_us / 1000, 1)}
+        return {"name": self.name, "sw": "" if self.sw is None else hex_of(self.sw), "ms": round(self.duration_us / 1000, 2)}
 
 
 def name_of(apdu: bytes, *, in_applet: bool = False) -> str:

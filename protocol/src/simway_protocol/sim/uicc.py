@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, TypeAlias
 
 from simway_protocol.errors import PeerError
 from simway_protocol.messages import Profile as ProfileMessage
@@ -24,6 +24,7 @@ from simway_protocol.sim.es10c import (
 )
 from simway_protocol.sim.proactive import CommandType, ProactiveCommand, Result, TerminalResponse
 from simway_protocol.sim.transport import Chain
+from simway_protocol.udp.keys import CardResponse
 
 _PROACTIVE_MAX = 16
 _PROFILE_TAGS = (
@@ -35,6 +36,9 @@ _NO_CHANNEL = frozenset({
 })  # fmt: skip
 NOT_THERE = frozenset({status.FILE_NOT_FOUND, 0x6999, status.FUNCTION_NOT_SUPPORTED})
 """Status words of a SELECT that mean: this card has no such application."""
+
+
+_Change: TypeAlias = EnableProfile | DisableProfile | es10c.DeleteProfile | es10c.SetNickname | es10b.RemoveNotification
 
 
 class CardInventory(NamedTuple):
@@ -240,7 +244,7 @@ class Uicc:
                 return None
             raise
 
-    def applet_authenticate(self, challenge: bytes) -> applet.Answer:
+    def applet_authenticate(self, challenge: bytes) -> CardResponse:
         """The card's response to a 32-byte challenge, and the session key."""
         with self._applet() as channel:
             return applet.decode_answer(channel.send(applet.authenticate(challenge, channel.number), "applet AUTHENTICATE"))
@@ -264,10 +268,10 @@ class Uicc:
 
     # --- inside --------------------------------------------------------------------------------------------------------
 
-    def _applet(self) -> Any:
+    def _applet(self) -> AbstractContextManager[Channel]:
         return self.application(applet.AID, "Simway applet")
 
-    def _result(self, request: Any) -> int:
+    def _result(self, request: _Change) -> int:
         return es10c.decode_result(self.store_data(request.encode()), request.TAG)
 
     def _open_channel(self) -> int:

@@ -1,0 +1,135 @@
+"""The ISD-R of the simulated eUICC: ES10 requests in STORE DATA (GSMA SGP.22, 5.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simway_protocol.errors import PeerError
+from simway_protocol.sim import es10b, es10c, status, store_data, tlv
+from simway_protocol.sim.apdu import Command, Ins
+
+from simway_virtual_sim import profiles
+from simway_virtual_sim.memory import Memory
+from simway_virtual_sim.replies import Refusal
+from simway_virtual_sim.state import CardState
+from simway_virtual_sim.toolkit import Toolkit
+
+INFO_2 = es10b.EuiccInfo2(
+    profile_version="2.3.1",
+    svn="2.2.2",
+    firmware="1.0.0",
+    installed_applications=1,
+    free_nonvolatile_bytes=262_144,
+    free_volatile_bytes=8_192,
+    ts_102241="15.1.0",
+    global_platform="2.3.0",
+    pp_version="0.0.1",
+    accreditation="SIMWAY-VIRTUAL",
+)
+_DEFAULT_TAGS = (
+    es10c.TAG_ICCID, es10c.TAG_AID, es10c.TAG_STATE, es10c.TAG_NICKNAME, es10c.TAG_PROVIDER, es10c.TAG_NAME, es10c.TAG_CLASS,
+)  # fmt: skip
+_FCI_PROPRIETARY = bytes.fromhex("9F6501FF")
+
+
+class IsdRSession:
+    """The ISD-R, selected on one channel."""
+
+    aid = es10c.ISD_R_AID
+
+    def __init__(self, memory: Memory, toolkit: Toolkit) -> None:
+        self._memory = memory
+        self._toolkit = toolkit
+        self._blocks = store_data.Assembler()
+        self._functions: dict[int, Callable[[bytes], bytes]] = {
+            es10c.TAG_GET_EID: self._eid,
+            es10c.TAG_GET_PROFILES_INFO: self._profiles,
+            es10c.TAG_ENABLE_PROFILE: self._enable,
+            es10c.TAG_DISABLE_PROFILE: self._disable,
+            es10c.TAG_DELETE_PROFILE: self._delete,
+            es10c.TAG_SET_NICKNAME: self._nickname,
+            es10b.TAG_LIST_NOTIFICATION: self._notifications,
+            es10b.TAG_NOTIFICATION_SENT: self._remove_notification,
+            es10b.TAG_GET_EUICC_INFO_2: lambda _: es10b.encode_info_2_response(INFO_2),
+            es10b.TAG_GET_RAT: lambda _: es10b.encode_rat_response(),
+            es10b.TAG_GET_ADDRESSES: self._addresses,
+        }
+
+    def fci(self) -> bytes:
+        """What SELECT answers."""
+        return tlv.encode(0x6F, tlv.encode(0x84, self.aid), tlv.encode(0xA5, _FCI_PROPRIETARY))
+
+    def process(self, command: Command) -> bytes:
+        """One STORE DATA block: nothing until the last, then the function's response. ``Refusal``: 6D00, 6A80, 6A88."""
+        if command.ins != Ins.STORE_DATA:
+            raise Refusal(status.WRONG_INSTRUCTION)
+        try:
+            request = self._blocks.add(command)
+            if request is None:
+                return b""
+            item, rest = tlv.decode_first(request)
+            if rest:
+                raise Refusal(status.WRONG_DATA)
+            function = self._functions.get(item.tag)
+            if function is None:
+                raise Refusal(status.DATA_NOT_FOUND)
+            return function(item.value)
+        except PeerError as error:
+            raise Refusal(status.WRONG_P1_P2 if error.reason in ("bad_p1", "bad_block") else status.WRONG_DATA) from error
+
+    def _eid(self, value: bytes) -> bytes:
+        es10c.GetEid.decode(value)
+        return es10c.encode_eid_response(self._memory.state.eid)
+
+    def _profiles(self, value: bytes) -> bytes:
+        request, state = es10c.GetProfilesInfo.decode(value), self._memory.state
+        listed = [profile.info(enabled=profile.iccid == state.enabled) for profile in state.profiles]
+        if isinstance(request.search, es10c.ProfileClass):
+            listed = [info for info in listed if info.profile_class is request.search]
+        elif request.search is not None:
+            listed = [info for info in listed if str(request.search) in (info.iccid, info.aid)]
+        return es10c.encode_profiles_response(listed, request.tags or _DEFAULT_TAGS)
+
+    def _enable(self, value: bytes) -> bytes:
+        request = es10c.EnableProfile.decode(value)
+        if request.refresh and self._toolkit.busy:
+            return es10c.encode_result(request.TAG, es10c.EnableResult.CAT_BUSY)
+        result, state = profiles.enable(self._memory.state, request.profile)
+        return self._switched(request, result, state)
+
+    def _disable(self, value: bytes) -> bytes:
+        request = es10c.DisableProfile.decode(value)
+        if request.refresh and self._toolkit.busy:
+            return es10c.encode_result(request.TAG, es10c.DisableResult.CAT_BUSY)
+        result, state = profiles.disable(self._memory.state, request.profile)
+        return self._switched(request, result, state)
+
+    def _switched(self, request: es10c.EnableProfile | es10c.DisableProfile, result: int, state: CardState) -> bytes:
+        self._memory.commit(state)
+        if request.refresh and result == es10c.EnableResult.OK:
+            self._toolkit.ask_refresh()
+        return es10c.encode_result(request.TAG, result)
+
+    def _delete(self, value: bytes) -> bytes:
+        result, state = profiles.delete(self._memory.state, es10c.DeleteProfile.decode(value).profile)
+        self._memory.commit(state)
+        return es10c.encode_result(es10c.TAG_DELETE_PROFILE, result)
+
+    def _nickname(self, value: bytes) -> bytes:
+        request = es10c.SetNickname.decode(value)
+        result, state = profiles.set_nickname(self._memory.state, es10c.ProfileId.of(request.iccid), request.nickname)
+        self._memory.commit(state)
+        return es10c.encode_result(request.TAG, result)
+
+    def _notifications(self, value: bytes) -> bytes:
+        wanted = es10b.ListNotification.decode(value).operations
+        listed = [item.wire() for item in self._memory.state.notifications]
+        return es10b.encode_notifications_response([item for item in listed if not wanted or item.operation & wanted])
+
+    def _remove_notification(self, value: bytes) -> bytes:
+        result, state = profiles.remove_notification(self._memory.state, es10b.RemoveNotification.decode(value).seq)
+        self._memory.commit(state)
+        return es10c.encode_result(es10b.TAG_NOTIFICATION_SENT, result)
+
+    def _addresses(self, _value: bytes) -> bytes:
+        return es10b.encode_addresses_response(es10b.Addresses(self._memory.state.smdp, self._memory.state.smds))
