@@ -1,0 +1,314 @@
+"""The log in Kafka, by kafka-python (design, section 3). Imported only for ``kafka://`` (the extra ``kafka`` of this package).
+
+Durable means: ``acks=all``; on a cluster of three and more, replication 3 with min.insync.replicas 2; on a single broker, where
+that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. The producer is idempotent: its own retries write
+nothing twice. How readers read: ``kafka_reader``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka import errors as kafka_errors
+from simway_protocol.topics import TOPICS, Topic
+
+from simway_backbone.kafka_reader import KafkaReader
+from simway_backbone.log import LogError, LogRefused, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
+
+START_TIMEOUT_S = 60.0
+"""How long ``ensure_topics`` waits for a broker that is still starting."""
+ANSWER_TIMEOUT_S = 5.0
+DELIVERY_TIMEOUT_S = 10.0
+"""After this, an append that the broker did not acknowledge fails with ``LogUnavailable``."""
+REPLICATION = 3
+WAITING_MAX_BYTES = 64_000_000
+SEGMENTS_PER_RETENTION = 24
+
+_EARLIEST, _END = -2, -1
+"""Timestamps that stand for a partition's first and next offset (Kafka protocol, ListOffsets)."""
+_REFUSED = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError, kafka_errors.InvalidTopicError)
+
+_log = structlog.get_logger("log")
+T = TypeVar("T")
+
+
+def require_crc32c() -> None:
+    """Raises ``LogRefused`` without the package ``crc32c``: kafka-python would then sum in Python, at 4 MB/s."""
+    from kafka.record import util
+
+    if util.crc32c_c is None:
+        raise LogRefused(
+            "the package crc32c is missing, without which Kafka is 25 times slower: pip install 'simway-backbone[kafka]'"
+        )
+
+
+def topic_settings(topic: Topic, brokers: int) -> dict[str, str]:
+    """How a topic is made on a cluster of so many brokers (Kafka's topic configuration)."""
+    settings = {"cleanup.policy": "compact" if topic.compacted else "delete", "message.timestamp.type": "LogAppendTime"}
+    if topic.retention_s is None:
+        settings["retention.ms"] = "-1"
+    else:
+        settings["retention.ms"] = str(topic.retention_s * 1000)
+        settings["segment.ms"] = str(max(topic.retention_s * 1000 // SEGMENTS_PER_RETENTION, 60_000))
+    settings |= {"min.insync.replicas": "2"} if brokers >= REPLICATION else {"min.insync.replicas": "1", "flush.messages": "1"}
+    return settings
+
+
+class KafkaLog:
+    """See ``Log``. Connects at first use, and again after an outage."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        client_id: str,
+        topics: Mapping[str, Topic] = TOPICS,
+        start_timeout_s: float = START_TIMEOUT_S,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
+    ) -> None:
+        require_crc32c()
+        self._servers, self._client_id = list(servers), client_id
+        self._descriptors = topics
+        self._start_timeout_s, self._delivery_timeout_s = start_timeout_s, delivery_timeout_s
+        self._lock = threading.RLock()
+        self._admin: Any = None
+        self._producer: Any = None
+        self._known: dict[str, tuple[str, int]] = {}
+        self._connector = ThreadPoolExecutor(1, "log-connect")
+        self._connecting = 0
+        self._waiting_bytes = 0
+        self._count_lock = threading.Lock()
+        self._closed = False
+
+    def ensure_topics(self) -> None:
+        """See ``Log``. Waits for a broker that is starting; then ``LogUnavailable`` says what does not answer."""
+        deadline_s = time.monotonic() + self._start_timeout_s
+        while True:
+            try:
+                self._make_missing_topics()
+                for name in self._descriptors:
+                    self.partitions(name)
+                self._connect_producer()
+                return
+            except LogUnavailable as error:
+                if time.monotonic() > deadline_s:
+                    raise LogUnavailable(f"{error}; is Kafka running, and does LOG_URL name it?") from error
+                _log.info("waiting for Kafka", servers=self._servers, error=str(error))
+                time.sleep(0.5)
+
+    def identity(self, topic: str) -> str:
+        """See ``Log``."""
+        return self._describe(topic)[0]
+
+    def partitions(self, topic: str) -> int:
+        """See ``Log``."""
+        return self._describe(topic)[1]
+
+    def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
+        """See ``Log``."""
+        partitions = [TopicPartition(topic, number) for number in range(self.partitions(topic))]
+        earliest, ends = (
+            self._ask(lambda admin, when=when: admin.list_partition_offsets(dict.fromkeys(partitions, when)))
+            for when in (_EARLIEST, _END)
+        )
+        return {partition.partition: (earliest[partition].offset, ends[partition].offset) for partition in partitions}
+
+    def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
+        """See ``Log``. Sends at once when connected; else a thread connects, and sends in order."""
+        future: Future[int] = Future()
+        future.set_running_or_notify_cancel()
+        size = sum(len(value) + 100 for _, value in records)
+        with self._count_lock:
+            if self._closed or self._waiting_bytes + size > WAITING_MAX_BYTES:
+                why = "the log is closed" if self._closed else f"more than {WAITING_MAX_BYTES} bytes wait for Kafka"
+                future.set_exception(LogUnavailable(why))
+                return future
+            self._waiting_bytes += size
+            ready = self._producer is not None and topic in self._known and not self._connecting
+            self._connecting += not ready
+        future.add_done_callback(lambda _: self._count(-size))
+        if ready:
+            self._send(future, topic, partition, records)
+        else:
+            self._connector.submit(self._connect_and_send, future, topic, partition, records)
+        return future
+
+    def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
+        """See ``Log``. Blocks when the topic was not used before."""
+        return KafkaReader(self._servers, self._client_id, topic, self.partitions(topic), dict(positions))
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """See ``Log``."""
+        with self._count_lock:
+            self._closed = True
+        self._connector.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            producer, self._producer, admin, self._admin = self._producer, None, self._admin, None
+        if producer:
+            producer.close(timeout_s)
+        if admin:
+            admin.close()
+
+    def _make_missing_topics(self) -> None:
+        brokers = len(self._ask(lambda admin: admin.describe_cluster())["brokers"])
+        if brokers < min(len(self._servers), REPLICATION):
+            raise LogUnavailable(f"{brokers} of {len(self._servers)} Kafka brokers are there yet")
+        missing = self._descriptors.keys() - set(self._ask(lambda admin: admin.list_topics()))
+        if not missing:
+            return
+        wanted = {
+            name: {
+                "num_partitions": self._descriptors[name].partitions,
+                "replication_factor": REPLICATION if brokers >= REPLICATION else 1,
+                "configs": topic_settings(self._descriptors[name], brokers),
+            }
+            for name in missing
+        }
+        answer = self._ask(lambda admin: admin.create_topics(wanted, raise_errors=False))
+        for made in answer["topics"]:
+            error = kafka_errors.for_code(made["error_code"])
+            if error not in (kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError):
+                raise LogUnavailable(
+                    f"Kafka did not make the topic {made['name']}: {made.get('error_message') or error.__name__}"
+                )
+        self._ask(lambda admin: admin.wait_for_topics(list(missing)))
+
+    def _describe(self, topic: str) -> tuple[str, int]:
+        if topic not in self._known:
+            cluster = self._ask(lambda admin: admin.describe_cluster())["cluster_id"]
+            found = self._ask(lambda admin: admin.describe_topics([topic]))
+            if not found or found[0]["error_code"]:
+                raise topic_refused(topic, self._ask(lambda admin: admin.list_topics()))
+            count = len(found[0]["partitions"])
+            if topic in self._descriptors and count != self._descriptors[topic].partitions:
+                _log.warning("topic has other partitions", topic=topic, has=count, wanted=self._descriptors[topic].partitions)
+            self._known[topic] = (f"kafka:{cluster}/{found[0].get('topic_id') or topic}", count)
+        return self._known[topic]
+
+    def _ask(self, question: Callable[[Any], T]) -> T:
+        with self._lock:
+            try:
+                if self._admin is None:
+                    self._admin = KafkaAdminClient(**connection_settings(self._servers, self._client_id))
+                return question(self._admin)
+            except (kafka_errors.KafkaError, OSError) as error:
+                admin, self._admin = self._admin, None
+                if admin:
+                    admin.close()
+                raise unavailable(self._servers, error) from error
+
+    def _connect_producer(self) -> None:
+        with self._lock:
+            if self._producer is not None or self._closed:
+                return
+            try:
+                producer = KafkaProducer(
+                    acks="all",
+                    enable_idempotence=True,
+                    delivery_timeout_ms=int(self._delivery_timeout_s * 1000),
+                    max_block_ms=int(ANSWER_TIMEOUT_S * 1000),
+                    batch_size=131_072,
+                    allow_auto_create_topics=False,
+                    metrics_enabled=False,
+                    **connection_settings(self._servers, self._client_id, min(ANSWER_TIMEOUT_S, self._delivery_timeout_s)),
+                )
+                for name in self._known:
+                    producer.partitions_for(name)
+            except (kafka_errors.KafkaError, OSError) as error:
+                raise unavailable(self._servers, error) from error
+            self._producer = producer
+
+    def _connect_and_send(self, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
+        try:
+            self._describe(topic)
+            self._connect_producer()
+            self._send(future, topic, partition, records)
+        except Exception as error:
+            future.set_exception(error if isinstance(error, LogError) else unavailable(self._servers, error))
+        finally:
+            with self._count_lock:
+                self._connecting -= 1
+
+    def _send(self, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
+        if refused := refuse_append(topic, partition, self._known[topic][1], records):
+            future.set_exception(refused)
+            return
+        producer, sent = self._producer, []
+        try:
+            for key, value in records:
+                sent.append(producer.send(topic, value, key, partition=partition))
+        except Exception as error:
+            future.set_exception(self._failed(producer, error))
+            return
+        if len(sent) == 1:
+            sent[0].add_callback(lambda metadata: future.set_result(metadata.offset))
+            sent[0].add_errback(lambda error: future.set_exception(self._failed(producer, error)))
+        else:
+            _Together(future, len(sent), lambda error: self._failed(producer, error)).watch(sent)
+
+    def _failed(self, producer: Any, error: BaseException) -> LogError:
+        """The error for the caller; a producer that cannot go on is replaced."""
+        if isinstance(error, _REFUSED):
+            return LogRefused(str(error))
+        if not isinstance(error, kafka_errors.RetriableError):
+            with self._count_lock:
+                lost, self._producer = self._producer is producer, None if self._producer is producer else self._producer
+            if lost and not self._closed:
+                self._connector.submit(producer.close, 0)
+        return unavailable(self._servers, error)
+
+    def _count(self, size: int) -> None:
+        with self._count_lock:
+            self._waiting_bytes += size
+
+
+class _Together:
+    """Several records of one append: done when all are, failed when one is."""
+
+    def __init__(self, future: Future[int], count: int, translate: Callable[[BaseException], LogError]) -> None:
+        self._future, self._left, self._translate = future, count, translate
+        self._first = -1
+        self._lock = threading.Lock()
+
+    def watch(self, sent: Sequence[Any]) -> None:
+        for number, each in enumerate(sent):
+            each.add_callback(self._sent, number)
+            each.add_errback(self._lost)
+
+    def _sent(self, number: int, metadata: Any) -> None:
+        with self._lock:
+            self._left -= 1
+            if number == 0:
+                self._first = metadata.offset
+            done = self._left == 0
+        if done and not self._future.done():
+            self._future.set_result(self._first)
+
+    def _lost(self, error: BaseException) -> None:
+        with self._lock:
+            first_error = not self._future.done()
+            if first_error:
+                self._future.set_exception(self._translate(error))
+
+
+def connection_settings(servers: Sequence[str], client_id: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+    """What every client of kafka-python gets here: short, bounded waits, and a quick return after an outage."""
+    timeout_ms = int(answer_timeout_s * 1000)
+    return {
+        "bootstrap_servers": list(servers),
+        "client_id": client_id,
+        "request_timeout_ms": timeout_ms,
+        "bootstrap_timeout_ms": timeout_ms,
+        "reconnect_backoff_max_ms": 1000,
+    }
+
+
+def unavailable(servers: Sequence[str], error: BaseException) -> LogUnavailable:
+    """The one way an outage is said."""
+    return LogUnavailable(f"Kafka at {','.join(servers)} does not answer: {type(error).__name__}: {error}")
