@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?=
 export PYTHON
 bin := var/venv/bin
-compose := docker compose
+compose := tools/compose
 
 .PHONY: help run test test-compose check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
 

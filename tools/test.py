@@ -32,8 +32,8 @@ class Result:
     ok: bool
 
     def line(self) -> str:
-        verdict = "ok" if self.ok else "FAILED"
-        return f"  {self.stage:<9} {self.passed:>5} passed {self.failed:>3} failed {self.skipped:>3} skipped  {self.seconds:>6.1f} s  {verdict}"
+        counts = f"{self.passed:>5} passed {self.failed:>3} failed {self.skipped:>3} skipped"
+        return f"  {self.stage:<9} {counts}  {self.seconds:>6.1f} s  {'ok' if self.ok else 'FAILED'}"
 
 
 def check() -> Result:
