@@ -159,6 +159,11 @@ class Outbox:
         with self._reading:
             return rows.fetch(self._reader, "SELECT first, last FROM dropped ORDER BY first")
 
+    def version(self) -> int:
+        """Changes whenever anything was committed to the file, by whatever process. Cheap."""
+        with self._reading:
+            return int(rows.value(self._reader, "PRAGMA data_version"))
+
     def acknowledge(self, epoch: str, logged: Iterable[Range], rejected: Iterable[RejectedRange] = ()) -> None:
         """The server's word: delete what is logged, move what is rejected to the dead letters; with the next commit."""
         with self._changed:

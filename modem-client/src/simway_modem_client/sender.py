@@ -1,0 +1,84 @@
+"""From the outbox into DATA frames, in order; from ACKs back into the outbox."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from simway_protocol.limits import RANGES_MAX_PER_FRAME
+from simway_protocol.messages import Range
+from simway_protocol.udp.client import ClientEndpoint
+from simway_protocol.udp.events import Acknowledged
+
+from simway_modem_client import ranges
+from simway_modem_client.outbox import Outbox, Stored
+
+READ_AHEAD = 1_000
+"""Readings fetched from the outbox at once."""
+OFFERED_MAX = 100
+"""Readings offered to the endpoint for one frame; it takes as many as fit."""
+
+
+class Sender:
+    """Feeds one endpoint from one outbox. Not thread-safe."""
+
+    def __init__(self, endpoint: ClientEndpoint, outbox: Outbox) -> None:
+        self._endpoint = endpoint
+        self._outbox = outbox
+        self._ahead: deque[Stored] = deque()
+        self._next_seq = 0
+        self._seen_version = -1
+        self._dropped: list[Range] = []
+        self._dropped_sent: list[Range] = []
+
+    def begin(self) -> None:
+        """A new session: everything that is not acknowledged goes again, from the oldest on."""
+        self._outbox.flush()
+        self._ahead.clear()
+        self._next_seq = 0
+        self._seen_version = -1
+        self._dropped_sent = []
+
+    def pump(self, now_us: int) -> None:
+        """Makes as many DATA frames as the endpoint's window takes."""
+        if self._endpoint.window() <= 0:
+            return
+        version = self._outbox.version()
+        if version != self._seen_version:
+            self._dropped = ranges.subtract(self._outbox.dropped(), self._dropped_sent)
+            self._seen_version = version
+        elif not self._ahead and not self._dropped:
+            return
+        while self._endpoint.window() > 0 and self._send_one(now_us):
+            pass
+
+    def acknowledged(self, event: Acknowledged) -> None:
+        """Outcomes for ranges: logged and rejected leave the outbox; later ones the endpoint repeats by itself."""
+        self._outbox.acknowledge(event.epoch, event.logged, event.rejected)
+        done = ranges.normalise([*event.logged, *((first, last) for first, last, _reason in event.rejected)])
+        self._dropped_sent = ranges.subtract(self._dropped_sent, done)
+
+    def _send_one(self, now_us: int) -> bool:
+        dropped = self._dropped[:RANGES_MAX_PER_FRAME]
+        run = self._next_run()
+        if not run and not dropped:
+            return False
+        first_seq = run[0].seq if run else dropped[0][0]
+        taken = self._endpoint.send_data(first_seq, [stored.reading for stored in run], dropped, now_us)
+        for _ in range(taken):
+            self._ahead.popleft()
+        self._dropped_sent = ranges.normalise([*self._dropped_sent, *dropped])
+        self._dropped = self._dropped[len(dropped) :]
+        return taken > 0 or bool(dropped)
+
+    def _next_run(self) -> list[Stored]:
+        """The next readings whose numbers follow each other, at most ``OFFERED_MAX``."""
+        if not self._ahead:
+            self._ahead.extend(self._outbox.read(self._next_seq, READ_AHEAD))
+            if self._ahead:
+                self._next_seq = self._ahead[-1].seq + 1
+        run: list[Stored] = []
+        for stored in self._ahead:
+            if len(run) == OFFERED_MAX or (run and stored.seq != run[-1].seq + 1):
+                break
+            run.append(stored)
+        return run
