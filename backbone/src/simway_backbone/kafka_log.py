@@ -1,8 +1,8 @@
 """The log in Kafka, by kafka-python (design, section 3). Imported only for ``kafka://`` (the extra ``kafka`` of this package).
 
 Durable means: ``acks=all``; on a cluster of three and more, replication 3 with min.insync.replicas 2; on a single broker, where
-that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. The producer is idempotent: its own retries write
-nothing twice. How readers read: ``kafka_reader``.
+that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. The producer is idempotent: its own
+retries write nothing twice. How readers read: ``kafka_reader``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 from simway_protocol.topics import TOPICS, Topic
 
-from simway_backbone.kafka_reader import KafkaReader
+from simway_backbone.kafka_reader import ANSWER_TIMEOUT_S, KafkaReader, connection_settings, unavailable
 from simway_backbone.log import LogError, LogRefused, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
 
 START_TIMEOUT_S = 60.0
 """How long ``ensure_topics`` waits for a broker that is still starting."""
-ANSWER_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 10.0
 """After this, an append that the broker did not acknowledge fails with ``LogUnavailable``."""
 REPLICATION = 3
@@ -113,10 +112,11 @@ class KafkaLog:
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """See ``Log``."""
         partitions = [TopicPartition(topic, number) for number in range(self.partitions(topic))]
-        earliest, ends = (
-            self._ask(lambda admin, when=when: admin.list_partition_offsets(dict.fromkeys(partitions, when)))
-            for when in (_EARLIEST, _END)
-        )
+
+        def offsets(at: int) -> dict[Any, Any]:
+            return self._ask(lambda admin: dict(admin.list_partition_offsets(dict.fromkeys(partitions, at))))
+
+        earliest, ends = offsets(_EARLIEST), offsets(_END)
         return {partition.partition: (earliest[partition].offset, ends[partition].offset) for partition in partitions}
 
     def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
@@ -295,20 +295,3 @@ class _Together:
             first_error = not self._future.done()
             if first_error:
                 self._future.set_exception(self._translate(error))
-
-
-def connection_settings(servers: Sequence[str], client_id: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
-    """What every client of kafka-python gets here: short, bounded waits, and a quick return after an outage."""
-    timeout_ms = int(answer_timeout_s * 1000)
-    return {
-        "bootstrap_servers": list(servers),
-        "client_id": client_id,
-        "request_timeout_ms": timeout_ms,
-        "bootstrap_timeout_ms": timeout_ms,
-        "reconnect_backoff_max_ms": 1000,
-    }
-
-
-def unavailable(servers: Sequence[str], error: BaseException) -> LogUnavailable:
-    """The one way an outage is said."""
-    return LogUnavailable(f"Kafka at {','.join(servers)} does not answer: {type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from simway_backbone.log import LogUnavailable, OffsetGone, Record, refuse_appen
 
 ASK_AFTER_S = 5.0
 """kafka-python returns nothing both when there is nothing and when the broker is away: after so long without news, ask."""
-ANSWER_TIMEOUT_MS = 5_000
+ANSWER_TIMEOUT_S = 5.0
 FETCH_WAIT_MS = 500
 
 
@@ -45,15 +45,13 @@ class KafkaReader:
                 self._news_at_s = time.monotonic()
                 self._positions |= {record.partition: record.offset + 1 for record in found}
             elif time.monotonic() - self._news_at_s > ASK_AFTER_S:
-                consumer.end_offsets(consumer.assignment(), timeout_ms=ANSWER_TIMEOUT_MS)
+                consumer.end_offsets(consumer.assignment(), timeout_ms=int(ANSWER_TIMEOUT_S * 1000))
                 self._news_at_s = time.monotonic()
         except kafka_errors.OffsetOutOfRangeError as error:
             raise self._gone(error) from error
         except (kafka_errors.KafkaError, OSError) as error:
             self.close()
-            raise LogUnavailable(
-                f"Kafka at {','.join(self._servers)} does not answer: {type(error).__name__}: {error}"
-            ) from error
+            raise unavailable(self._servers, error) from error
         return found
 
     def seek(self, partition: int, offset: int) -> None:
@@ -72,15 +70,11 @@ class KafkaReader:
 
     def _connect(self) -> Any:
         consumer = KafkaConsumer(
-            bootstrap_servers=self._servers,
-            client_id=self._client_id,
+            **connection_settings(self._servers, self._client_id),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            request_timeout_ms=ANSWER_TIMEOUT_MS,
-            bootstrap_timeout_ms=ANSWER_TIMEOUT_MS,
-            reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
@@ -96,7 +90,24 @@ class KafkaReader:
         try:
             earliest, end = self._consumer.beginning_offsets(at)[partition], self._consumer.end_offsets(at)[partition]
         except (kafka_errors.KafkaError, OSError) as away:
-            raise LogUnavailable(f"Kafka at {','.join(self._servers)} does not answer: {away}") from away
+            raise unavailable(self._servers, away) from away
         # a raised error may have cost the consumer what it had fetched of others: our positions are what was handed out
         self.close()
         return OffsetGone(self._topic, partition.partition, self._positions[partition.partition], earliest, end)
+
+
+def connection_settings(servers: Sequence[str], client_id: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+    """What every client of kafka-python gets here: short, bounded waits, and a quick return after an outage."""
+    timeout_ms = int(answer_timeout_s * 1000)
+    return {
+        "bootstrap_servers": list(servers),
+        "client_id": client_id,
+        "request_timeout_ms": timeout_ms,
+        "bootstrap_timeout_ms": timeout_ms,
+        "reconnect_backoff_max_ms": 1000,
+    }
+
+
+def unavailable(servers: Sequence[str], error: BaseException) -> LogUnavailable:
+    """The one way an outage is said."""
+    return LogUnavailable(f"Kafka at {','.join(servers)} does not answer: {type(error).__name__}: {error}")

@@ -29,6 +29,7 @@ class MemoryLog:
         self._topics: dict[str, list[_Partition]] = {}
         self._changed = threading.Condition()
         self._held: list[tuple[Future[int], str, int, Pairs]] | None = None
+        self._closed = False
         self.outage: str | None = None
         """While set: appends and polls raise ``LogUnavailable`` with this text."""
 
@@ -62,6 +63,8 @@ class MemoryLog:
             future.set_exception(topic_refused(topic, self._topics))
         elif refused := refuse_append(topic, partition, len(self._topics[topic]), records):
             future.set_exception(refused)
+        elif self._closed:
+            future.set_exception(LogUnavailable("the log is closed"))
         elif self.outage is not None:
             future.set_exception(LogUnavailable(self.outage))
         elif self._held is not None:
@@ -76,6 +79,7 @@ class MemoryLog:
 
     def close(self, timeout_s: float = 5.0) -> None:  # noqa: ARG002 (the port's)
         """See ``Log``. What is held fails."""
+        self._closed = True
         held, self._held = self._held or [], None
         for future, *_ in held:
             future.set_exception(LogUnavailable("the log was closed"))
