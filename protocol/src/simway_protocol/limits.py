@@ -22,3 +22,9 @@ INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 UPLINK_PARTITIONS = 24
 """Partitions of ``uplink``, fixed at creation."""
+SEQUENCE_MAX = 2**53 - 1
+"""Highest sequence number of an epoch: what survives every JSON reader."""
+BATCH_MAX_BYTES = 64 * 1024
+BATCH_MAX_UPLINKS = 500
+BATCH_MAX_AGE_US = 5_000
+"""Admitted uplinks of one partition go to the log as one record when any of these three is reached."""

@@ -32,3 +32,5 @@ class Reason(StrEnum):
     IN_FUTURE = "in_future"
     BAD_SENML = "bad_senml"
     TOO_MANY = "too_many"
+    BAD_SEQUENCE = "bad_sequence"
+    """Numbers that cannot be: zero, above the limit, or ranges that contradict themselves."""

@@ -1,0 +1,129 @@
+"""Records that go to the log beside the readings: dead letters, events of devices. Bounded, in order, tried again.
+
+One append is under way at a time; what comes meanwhile waits and goes together. When the log is away the same records are
+tried again with back-off, so a record may turn up twice; its readers are idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+from simway_backbone.log import Log, LogRefused
+
+RECORDS_MAX = 10_000
+APPEND_MAX_RECORDS = 500
+APPEND_MAX_BYTES = 512 * 1024
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.1, 5.0
+
+
+class _Item(NamedTuple):
+    key: bytes | None
+    value: bytes
+    durable: Callable[[], None] | None
+
+
+class Appender:
+    """Appends to one partition of one topic, from one event loop; never blocks.
+
+    ``added``, ``dropped`` (the queue was full) and ``refused`` (the log will never take it) are totals since start.
+    """
+
+    def __init__(
+        self, log: Log, loop: asyncio.AbstractEventLoop, topic: str, *, partition: int = 0, records_max: int = RECORDS_MAX
+    ) -> None:
+        self._log, self._loop, self._topic, self._partition = log, loop, topic, partition
+        self._records_max = records_max
+        self._waiting: deque[_Item] = deque()
+        self._under_way: list[_Item] = []
+        self._scheduled = False
+        self._alone = 0
+        self._backoff_s = 0.0
+        self._idle: asyncio.Event | None = None
+        self.added = self.dropped = self.refused = 0
+
+    def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None) -> bool:
+        """Queues a record; ``durable`` is called on the loop once the log has it. False, and counted: the queue is full."""
+        if len(self._waiting) + len(self._under_way) >= self._records_max:
+            self.dropped += 1
+            return False
+        self.added += 1
+        self._waiting.append(_Item(key, value, durable))
+        self._schedule(0.0)
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not known to be durable."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last append failed."""
+        return self._backoff_s > 0
+
+    async def close(self, deadline_s: float) -> None:
+        """Waits until all is durable, at most ``deadline_s``."""
+        if self.waiting:
+            self._idle = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), deadline_s)
+
+    def _schedule(self, delay_s: float) -> None:
+        if self._scheduled or self._under_way:
+            return
+        self._scheduled = True
+        if delay_s:
+            self._loop.call_later(delay_s, self._append)
+        else:
+            self._loop.call_soon(self._append)
+
+    def _append(self) -> None:
+        self._scheduled = False
+        size = 0
+        limit = 1 if self._alone else APPEND_MAX_RECORDS
+        for item in islice(self._waiting, limit):
+            size += len(item.value)
+            if self._under_way and size > APPEND_MAX_BYTES:
+                break
+            self._under_way.append(item)
+        for _ in self._under_way:
+            self._waiting.popleft()
+        future = self._log.append(self._topic, self._partition, [(item.key, item.value) for item in self._under_way])
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._finish, done))
+
+    def _finish(self, future: Future[int]) -> None:
+        items, self._under_way = self._under_way, []
+        error = future.exception()
+        if error is None:
+            self._backoff_s = 0.0
+            self._alone = max(0, self._alone - 1)
+            self._tell(items)
+        elif isinstance(error, LogRefused):
+            self._part(items)
+        else:
+            self._waiting.extendleft(reversed(items))
+            self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_MIN_S), BACKOFF_MAX_S)
+        if self._waiting:
+            self._schedule(self._backoff_s)
+        elif self._idle is not None:
+            self._idle.set()
+
+    def _part(self, items: list[_Item]) -> None:
+        """Of records refused together each is tried alone, so that only the one at fault is lost."""
+        if len(items) == 1:
+            self.refused += 1
+            self._alone = max(0, self._alone - 1)
+            return
+        self._waiting.extendleft(reversed(items))
+        self._alone = len(items)
+
+    def _tell(self, items: list[_Item]) -> None:
+        for item in items:
+            if item.durable is not None:
+                item.durable()
