@@ -8,7 +8,7 @@ import sys
 
 from local import VAR, RunLock
 
-KEPT = {"uv", "venv", "cache", ".bootstrap.lock"}
+KEPT = {"uv", "venv", "cache", "kafka", "test", ".bootstrap.lock"}
 
 
 def main() -> None:

@@ -1,0 +1,100 @@
+"""kill -9 of each process in turn while readings flow: every reading that the device's outbox saw acknowledged is stored, once."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from simway_testing.api import other_profile
+from simway_testing.feeding import FedModem
+from simway_testing.platform import DEMO_DEVICE, Platform
+from simway_testing.waiting import wait_for
+
+KILLS = 3
+FLOW_READINGS = 60
+SERVICES = ("udp-server", "recorder", "dispatcher", "web")
+
+
+def await_flow(modem: FedModem) -> None:
+    """Returns when further readings were acknowledged."""
+    before = modem.acknowledged()
+    wait_for(
+        lambda: modem.acknowledged() >= before + FLOW_READINGS,
+        40,
+        lambda: f"readings flow: {modem.acknowledged()} of {modem.fed}",
+    )
+
+
+def assert_all_stored_once(modem: FedModem) -> None:
+    acknowledged = modem.settled()
+    assert acknowledged > KILLS * FLOW_READINGS
+    wait_for(lambda: len(modem.stored()) >= acknowledged, 30, lambda: f"{len(modem.stored())} of {acknowledged} are stored")
+    stored = modem.stored()
+    assert len(stored) == len(set(stored)) == acknowledged
+    assert stored == sorted(stored)
+    loss = modem.api.loss(modem.device)
+    assert (loss["sent"], loss["missing"], loss["conflict"], loss["dropped"]) == (acknowledged, 0, 0, 0), loss
+    assert loss["stored"] + loss["duplicate"] == acknowledged, loss
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_readings_survive_kill_9_of_a_service(front: Platform, service: str) -> None:
+    modem = FedModem(front, f"kill-{service}-{uuid.uuid4().hex[:6]}")
+    modem.start()
+    for _ in range(KILLS):
+        await_flow(modem)
+        process = front.processes[service]
+        process.kill()
+        process.start()
+        process.wait_ready()
+    await_flow(modem)
+    assert_all_stored_once(modem)
+    assert modem.stored() == list(range(1, modem.fed + 1)), "the device lived on, so nothing that it was fed may be missing"
+
+
+def test_readings_survive_kill_9_of_the_modem_client(front: Platform) -> None:
+    modem = FedModem(front, f"kill-modem-{uuid.uuid4().hex[:6]}")
+    for _ in range(KILLS):
+        modem.start()
+        await_flow(modem)
+        modem.kill()
+    modem.start()
+    await_flow(modem)
+    assert_all_stored_once(modem)
+
+
+def test_readings_survive_kill_9_of_everything_at_once(front: Platform) -> None:
+    modem = FedModem(front, f"kill-all-{uuid.uuid4().hex[:6]}")
+    for _ in range(KILLS):
+        modem.start()
+        await_flow(modem)
+        modem.kill()
+        for service in SERVICES:
+            front.processes[service].kill()
+        for service in SERVICES:
+            front.processes[service].start()
+        for service in SERVICES:
+            front.processes[service].wait_ready()
+    modem.start()
+    await_flow(modem)
+    assert_all_stored_once(modem)
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "modem"])
+def test_a_switch_survives_kill_9(front: Platform, service: str) -> None:
+    """Killed right after the switch was ordered, and started again: it is still carried out, proved and closed."""
+    api = front.api
+
+    def known() -> bool:
+        shown = api.device(DEMO_DEVICE)
+        return bool(shown["inventory"] and shown["session"] and shown["session"]["attached"])
+
+    wait_for(known, 40, lambda: f"an attached device with an inventory: {api.device(DEMO_DEVICE)}")
+    target = other_profile(api.device(DEMO_DEVICE))["iccid"]
+    posted = api.command(DEMO_DEVICE, kind="switch", iccid=target)
+    process = front.processes[service]
+    process.kill()
+    process.start()
+    process.wait_ready()
+    api.follow(DEMO_DEVICE, posted["id"], {"VERIFIED"}, 90)
+    wait_for(lambda: api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == target, 10, "the new carrier is shown")
