@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from simway_backbone import sqlite_dbapi
 from sqlalchemy.dialects import registry
@@ -22,7 +22,8 @@ class ApswDialect(SQLiteDialect):
     @classmethod
     def import_dbapi(cls) -> DBAPIModule:
         """The PEP 249 module."""
-        return sqlite_dbapi
+        module: Any = sqlite_dbapi
+        return cast(DBAPIModule, module)
 
     @classmethod
     def get_pool_class(cls, url: URL) -> type[Pool]:  # noqa: ARG003
@@ -32,7 +33,7 @@ class ApswDialect(SQLiteDialect):
     def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:  # noqa: ARG002
         return sqlite_dbapi.sqlite_version_info
 
-    def create_connect_args(self, url: URL) -> tuple[list[Any], dict[str, Any]]:  # type: ignore[override]
+    def create_connect_args(self, url: URL) -> tuple[list[Any], dict[str, Any]]:
         """The path is the URL's database."""
         return [url.database or ":memory:"], dict(url.query)
 

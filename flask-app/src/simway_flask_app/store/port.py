@@ -265,7 +265,10 @@ class WebStore(Protocol):
         """The newest reading (by timestamp) of each sensor, by sensor."""
 
     def latest_changes(self, since_us: int, *, device: str | None = None, limit: int = 1000) -> list[LatestChange]:
-        """Latest readings whose ``stored_us > since_us``, oldest change first; see ``feed.LatestFeed`` for following them."""
+        """Latest readings whose ``stored_us > since_us``, oldest change first; see ``feed.LatestFeed`` for following them.
+
+        Those of one ``stored_us`` come together: then ``limit`` may be exceeded.
+        """
 
     def loss_ledger(self, device: str) -> LossLedger:
         """The balance of a device; all zeros for one that sent nothing."""

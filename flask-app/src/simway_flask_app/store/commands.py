@@ -1,0 +1,234 @@
+"""Commands in the store: queued and watched by the web, moved by the dispatcher. The rules are in ``simway_flask_app.ledger``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from simway_flask_app import ledger
+from simway_flask_app.ledger import Event, State
+from simway_flask_app.store.engine import Database
+from simway_flask_app.store.port import (
+    BadCursor,
+    Command,
+    CommandsPage,
+    HistoryRow,
+    NewCommand,
+    NotCancellable,
+    UnknownCommand,
+    UnknownDevice,
+)
+from simway_flask_app.store.schema import command_history, commands, devices
+
+ANSWER_GRACE_US = 30_000_000
+"""Added to a command's last moment before silence is called UNKNOWN: what is under way shall arrive."""
+_evidence = msgspec.json.Decoder(dict[str, Any])
+
+
+class Commands:
+    """The part of the store that knows commands."""
+
+    _database: Database
+
+    def add_command(self, command: NewCommand, *, now_us: int) -> Command:
+        """See ``port.WebStore``."""
+        answer_by_us = command.expires_us + command.deadline_s * 1_000_000 + ANSWER_GRACE_US
+        row = {
+            "command_id": command.command_id, "device": command.device, "kind": command.kind, "state": State.QUEUED.value,
+            "target_iccid": command.target_iccid, "provider": command.provider, "deadline_s": command.deadline_s,
+            "expires_us": command.expires_us, "answer_by_us": answer_by_us, "created_us": now_us, "updated_us": now_us,
+            "actor": command.actor, "reason": "", "evidence": "{}", "turn": 0, "counter": None, "seals": 0,
+            "sent_generation": 0, "cancel_requested_us": None, "cancel_pending": 0,
+        }  # fmt: skip
+        with self._database.write() as connection:
+            known = connection.execute(select(devices.c.device).where(devices.c.device == command.device)).first()
+            if known is None:
+                raise UnknownDevice(f"no device {command.device} is registered")
+            connection.execute(insert(commands).values(row))
+            note(connection, command.command_id, now_us, command.actor, "created", State.QUEUED)
+        return Command(
+            command.command_id, command.device, command.kind, State.QUEUED, command.target_iccid, command.provider,
+            command.deadline_s, command.expires_us, now_us, now_us, command.actor,
+        )  # fmt: skip
+
+    def command(self, device: str, command_id: str) -> Command:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            row = find(connection, command_id)
+        if row is None or row.device != device:
+            raise UnknownCommand(f"device {device} has no command {command_id}")
+        return _command(row)
+
+    def commands(self, device: str, *, limit: int = 50, cursor: str | None = None) -> CommandsPage:
+        """See ``port.WebStore``."""
+        query = select(commands).where(commands.c.device == device)
+        if cursor is not None:
+            t_us, command_id = _decode_cursor(cursor)
+            older = and_(commands.c.created_us == t_us, commands.c.command_id < command_id)
+            query = query.where(or_(commands.c.created_us < t_us, older))
+        query = query.order_by(commands.c.created_us.desc(), commands.c.command_id.desc()).limit(limit + 1)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        found = [_command(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return CommandsPage(found, _encode_cursor(found[-1].created_us, found[-1].command_id) if more else None)
+
+    def command_history(self, command_id: str) -> list[HistoryRow]:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            query = _history().where(command_history.c.command_id == command_id).order_by(command_history.c.seq)
+            return [_history_row(row) for row in connection.execute(query)]
+
+    def command_changes(self, since_seq: int, *, device: str | None = None, limit: int = 1000) -> list[HistoryRow]:
+        """See ``port.WebStore``."""
+        query = _history().where(command_history.c.seq > since_seq).order_by(command_history.c.seq).limit(limit)
+        if device is not None:
+            query = query.where(commands.c.device == device)
+        with self._database.read() as connection:
+            return [_history_row(row) for row in connection.execute(query)]
+
+    def last_command_seq(self) -> int:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.max(command_history.c.seq))).scalar() or 0)
+
+    def request_cancel(self, device: str, command_id: str, *, actor: str, now_us: int) -> Command:
+        """See ``port.WebStore``."""
+        with self._database.write() as connection:
+            row = find(connection, command_id, lock=True)
+            if row is None or row.device != device:
+                raise UnknownCommand(f"device {device} has no command {command_id}")
+            state = State(row.state)
+            if state is not State.CANCELLED:
+                _cancel(connection, row, state, actor, now_us)
+            return _command(find(connection, command_id))
+
+
+def _cancel(connection: Connection, row: Any, state: State, actor: str, now_us: int) -> None:
+    if not ledger.may_cancel(state):
+        raise NotCancellable(row.command_id, state)
+    after = ledger.move(row.kind, state, Event.CANCEL)
+    assert after is not None
+    if row.cancel_requested_us is not None:
+        return
+    transition(
+        connection, row, after, actor=actor, event="cancel_requested", t_us=now_us, now_us=now_us,
+        cancel_requested_us=now_us, cancel_pending=int(row.counter is not None),
+    )  # fmt: skip
+
+
+def find(connection: Connection, command_id: str, *, lock: bool = False) -> Any:
+    """The row of a command, or None; ``lock`` keeps other transactions from changing it."""
+    query = select(commands).where(commands.c.command_id == command_id)
+    return connection.execute(query.with_for_update() if lock else query).first()
+
+
+def transition(
+    connection: Connection, row: Any, after: State, *, actor: str, event: str, t_us: int, now_us: int, reason: str = "",
+    evidence: Mapping[str, Any] | None = None, **changes: Any,
+) -> None:  # fmt: skip
+    """Sets a command's state and adds the line of its history. ``t_us``: when it happened, ``now_us``: when it is written."""
+    sealed = changes.get("counter", row.counter) is not None
+    text = msgspec.json.encode(evidence or {}).decode()
+    values = {
+        "state": after.value, "updated_us": now_us, "turn": int(ledger.holds_turn(row.kind, after, sealed=sealed)), **changes,
+    }  # fmt: skip
+    if reason or evidence:
+        values |= {"reason": reason, "evidence": text}
+    connection.execute(update(commands).where(commands.c.command_id == row.command_id).values(values))
+    note(connection, row.command_id, t_us, actor, event, after, reason, text)
+
+
+def note(
+    connection: Connection, command_id: str, t_us: int, actor: str, event: str, state: State, reason: str = "",
+    evidence: str = "{}",
+) -> None:  # fmt: skip
+    """Adds a line to a command's history."""
+    connection.execute(
+        insert(command_history).values(
+            command_id=command_id, t_us=t_us, actor=actor, event=event, state=state.value, reason=reason, evidence=evidence
+        )
+    )
+
+
+def to_seal(connection: Connection, limit: int) -> Sequence[Any]:
+    """The oldest unsealed command of each device that has none outstanding; locked."""
+    busy = select(commands.c.device).where(commands.c.turn == 1)
+    queued = and_(commands.c.state == State.QUEUED.value, commands.c.counter.is_(None))
+    ranked = (
+        select(
+            commands.c.command_id,
+            func.row_number()
+            .over(partition_by=commands.c.device, order_by=(commands.c.created_us, commands.c.command_id))
+            .label("n"),
+        )
+        .where(queued, commands.c.device.not_in(busy))
+        .subquery()
+    )
+    query = select(commands).where(commands.c.command_id.in_(select(ranked.c.command_id).where(ranked.c.n == 1)), queued)
+    return connection.execute(query.order_by(commands.c.created_us).limit(limit).with_for_update()).all()
+
+
+def to_cancel(connection: Connection, limit: int) -> Sequence[Any]:
+    """Sealed commands whose CANCEL is not sealed yet; locked."""
+    return connection.execute(select(commands).where(commands.c.cancel_pending == 1).limit(limit).with_for_update()).all()
+
+
+def overdue(connection: Connection, now_us: int, limit: int) -> Sequence[Any]:
+    """Commands whose time is over: unsent past their expiry, or unanswered past their last moment; locked."""
+    unsent = and_(commands.c.state == State.QUEUED.value, commands.c.expires_us < now_us)
+    waiting = [state.value for state in ledger.LAPSING]
+    silent = and_(commands.c.state.in_(waiting), commands.c.answer_by_us < now_us, commands.c.turn == 1)
+    return connection.execute(select(commands).where(or_(unsent, silent)).limit(limit).with_for_update()).all()
+
+
+def unresolved(connection: Connection, device: str) -> Sequence[Any]:
+    """The device's commands whose end is UNKNOWN; locked."""
+    query = select(commands).where(commands.c.device == device, commands.c.state == State.UNKNOWN.value)
+    return connection.execute(query.order_by(commands.c.created_us).with_for_update()).all()
+
+
+def unsent(connection: Connection, device: str, counter: int) -> Sequence[Any]:
+    """Sealed but unsent commands of a device whose counter is not above ``counter``; locked."""
+    query = select(commands).where(
+        commands.c.device == device, commands.c.state == State.QUEUED.value, commands.c.counter <= counter
+    )
+    return connection.execute(query.with_for_update()).all()
+
+
+def _history() -> Any:
+    joined = command_history.join(commands, command_history.c.command_id == commands.c.command_id)
+    return select(command_history, commands.c.device).select_from(joined)
+
+
+def _history_row(row: Any) -> HistoryRow:
+    evidence = _evidence.decode(row.evidence)
+    return HistoryRow(row.seq, row.device, row.command_id, row.t_us, row.actor, row.event, row.state, row.reason, evidence)
+
+
+def _command(row: Any) -> Command:
+    return Command(
+        row.command_id, row.device, row.kind, row.state, row.target_iccid, row.provider, row.deadline_s, row.expires_us,
+        row.created_us, row.updated_us, row.actor, row.counter, row.reason, _evidence.decode(row.evidence),
+        row.cancel_requested_us,
+    )  # fmt: skip
+
+
+def _encode_cursor(t_us: int, command_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{t_us}.{command_id}".encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        t_us, command_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).split(b".")
+        number, text = int(t_us), command_id.decode()
+    except (ValueError, binascii.Error) as error:
+        raise BadCursor("the cursor is not one that this store gave") from error
+    if not -(2**63) <= number < 2**63 or "\x00" in text:
+        raise BadCursor("the cursor is not one that this store gave")
+    return number, text

@@ -1,0 +1,57 @@
+"""The transactional outbox: what is to reach the log is a row of the store first, in the transaction that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simway_protocol.messages import DeadLetter, Downlink, RegistryEntry, encode
+from sqlalchemy import Connection, delete, insert, select
+
+from simway_flask_app.store.schema import dead_letters, outbox
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One record that waits for the log. ``id`` grows in the order of writing."""
+
+    id: int
+    topic: str
+    key: str
+    value: bytes
+
+
+def enqueue(connection: Connection, topic: str, message: Downlink | RegistryEntry, now_us: int) -> None:
+    """Puts a message into the outbox, keyed by its device."""
+    row = {"topic": topic, "key": message.device, "value": encode(message), "created_us": now_us}
+    connection.execute(insert(outbox).values(row))
+
+
+def bury(connection: Connection, letters: Sequence[DeadLetter], now_us: int) -> None:
+    """Keeps dead letters in the store, and queues them for their topic."""
+    if not letters:
+        return
+    encoded = [(letter, encode(letter)) for letter in letters]
+    connection.execute(
+        insert(dead_letters),
+        [
+            {"t_us": letter.t_us, "source": letter.source, "reason": letter.reason, "device": letter.device, "letter": data}
+            for letter, data in encoded
+        ],
+    )
+    connection.execute(
+        insert(outbox),
+        [{"topic": "dead-letter", "key": letter.device, "value": data, "created_us": now_us} for letter, data in encoded],
+    )
+
+
+def waiting(connection: Connection, limit: int) -> list[OutboxRow]:
+    """The oldest rows."""
+    query = select(outbox.c.id, outbox.c.topic, outbox.c.key, outbox.c.value).order_by(outbox.c.id).limit(limit)
+    return [OutboxRow(*row) for row in connection.execute(query)]
+
+
+def remove(connection: Connection, ids: Sequence[int]) -> None:
+    """Forgets rows that the log has."""
+    if ids:
+        connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))

@@ -1,0 +1,92 @@
+"""Rows into ``readings``, each judged: stored, duplicate, conflict, or refused by the database (design, section 7).
+
+The usual batch goes straight into the table. Only when a key is taken are the rows that are there looked up; only when the
+database refuses a row is the batch halved until that row stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from sqlalchemy import Connection
+
+from simway_flask_app.store.bulk import Bulk, KeyTaken, RowsRefused
+from simway_flask_app.store.port import StoreUnavailable
+from simway_flask_app.store.values import Row, same
+
+
+class Oddity(Enum):
+    """What became of a row that was not stored."""
+
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+class Placer:
+    """Places batches of rows. It remembers whether keys collided lately, and then looks before it leaps."""
+
+    def __init__(self, bulk: Bulk) -> None:
+        self._bulk = bulk
+        self._careful = False
+
+    def place(self, connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[Oddity, str]]:
+        """Inserts what can be; gives the rest by index, with a detail for people."""
+        odd: dict[int, tuple[Oddity, str]] = {}
+        if rows:
+            self._place(connection, range(len(rows)), rows, odd)
+            self._careful = any(oddity is not Oddity.REFUSED for oddity, _ in odd.values())
+        return odd
+
+    def _place(
+        self, connection: Connection, indexes: Sequence[int], rows: Sequence[Row], odd: dict[int, tuple[Oddity, str]]
+    ) -> None:
+        try:
+            if self._careful:
+                raise KeyTaken
+            self._bulk.insert(connection, rows)
+        except KeyTaken:
+            self._judge(connection, indexes, rows, odd)
+        except RowsRefused as error:
+            self._halve(connection, indexes, rows, odd, error)
+
+    def _halve(
+        self, connection: Connection, indexes: Sequence[int], rows: Sequence[Row], odd: dict[int, tuple[Oddity, str]],
+        error: RowsRefused,
+    ) -> None:  # fmt: skip
+        if len(rows) == 1:
+            odd[indexes[0]] = (Oddity.REFUSED, str(error))
+            return
+        half = len(rows) // 2
+        self._place(connection, indexes[:half], rows[:half], odd)
+        self._place(connection, indexes[half:], rows[half:], odd)
+
+    def _judge(
+        self, connection: Connection, indexes: Sequence[int], rows: Sequence[Row], odd: dict[int, tuple[Oddity, str]]
+    ) -> None:
+        try:
+            held = self._bulk.existing(connection, [(row[0], row[1]) for row in rows])
+        except RowsRefused as error:
+            self._halve(connection, indexes, rows, odd, error)
+            return
+        fresh_indexes: list[int] = []
+        fresh: list[Row] = []
+        for index, row in zip(indexes, rows, strict=True):
+            key, holds = (row[0], row[1]), (row[2:5], row[5])
+            there = held.setdefault(key, holds)
+            if there is holds:
+                fresh_indexes.append(index)
+                fresh.append(row)
+            elif same(there[0], holds[0]) and there[1] == holds[1]:
+                odd[index] = (Oddity.DUPLICATE, "")
+            else:
+                odd[index] = (Oddity.CONFLICT, "another value of this sensor and time was stored first")
+        if not fresh:
+            return
+        try:
+            self._bulk.insert(connection, fresh)
+        except KeyTaken as error:
+            raise StoreUnavailable("another writer stored the same readings just now") from error
+        except RowsRefused as error:
+            self._halve(connection, fresh_indexes, fresh, odd, error)

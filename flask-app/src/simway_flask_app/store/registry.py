@@ -1,0 +1,180 @@
+"""Devices: the registry, their newest session, and what their SIM holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from simway_protocol.messages import Attached, Detached, Inventory, Profile, RegistryEntry
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from simway_flask_app.store import outbox
+from simway_flask_app.store.engine import Database
+from simway_flask_app.store.port import Device, DeviceDetail, DeviceExists, Session, SimInventory, UnknownDevice
+from simway_flask_app.store.schema import devices, inventories, latest, series, sessions
+
+ACTIVE, REVOKED = "active", "revoked"
+COUNTER_JUMP_MAX = 2**32
+"""A device that reports a command counter further ahead than this is not believed (design, section 8)."""
+_profiles = msgspec.json.Decoder(tuple[Profile, ...])
+
+
+class Registry:
+    """The part of the store that knows devices."""
+
+    _database: Database
+
+    def add_device(self, device: str, *, name: str, now_us: int) -> Device:
+        """See ``port.WebStore``."""
+        with self._database.write() as connection:
+            row = {
+                "device": device, "name": name, "status": ACTIVE, "key_version": 1, "last_counter": 0,
+                "created_us": now_us, "updated_us": now_us,
+            }  # fmt: skip
+            try:
+                connection.execute(insert(devices).values(row))
+            except IntegrityError as error:
+                raise DeviceExists(f"device {device} is registered already") from error
+            outbox.enqueue(connection, "registry", _entry(device, ACTIVE, 1, now_us), now_us)
+        return Device(device, name, ACTIVE, 1, now_us, now_us)
+
+    def set_device_status(self, device: str, status: str, *, now_us: int) -> Device:
+        """See ``port.WebStore``."""
+        if status not in (ACTIVE, REVOKED):
+            raise ValueError(f"a device is {ACTIVE} or {REVOKED}, not {status}")
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(devices)
+                .where(devices.c.device == device)
+                .values(status=status, updated_us=now_us)
+                .returning(devices.c.name, devices.c.key_version, devices.c.created_us)
+            ).first()
+            if changed is None:
+                raise UnknownDevice(f"no device {device} is registered")
+            outbox.enqueue(connection, "registry", _entry(device, status, changed.key_version, now_us), now_us)
+        return Device(device, changed.name, status, changed.key_version, changed.created_us, now_us)
+
+    def devices(self, *, limit: int = 100, after: str = "") -> list[DeviceDetail]:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            query = _details().where(devices.c.device > after).order_by(devices.c.device).limit(limit)
+            return [_detail(row) for row in connection.execute(query)]
+
+    def device(self, device: str) -> DeviceDetail:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            row = connection.execute(_details().where(devices.c.device == device)).first()
+        if row is None:
+            raise UnknownDevice(f"no device {device} is registered")
+        return _detail(row)
+
+    def announce_devices(self, now_us: int) -> int:
+        """Puts every device's registry entry into the outbox again (for a new, empty log); how many there were."""
+        with self._database.write() as connection:
+            rows = connection.execute(select(devices.c.device, devices.c.status, devices.c.key_version)).all()
+            for row in rows:
+                outbox.enqueue(connection, "registry", _entry(row.device, row.status, row.key_version, now_us), now_us)
+        return len(rows)
+
+
+def note_attached(connection: Connection, event: Attached) -> None:
+    """Keeps the session, unless a newer one is known."""
+    values = {
+        "generation": event.generation, "gateway": event.gateway, "iccid": event.iccid, "boot_counter": event.boot_counter,
+        "epoch": event.epoch, "key_version": event.key_version, "address": event.address, "attached_us": event.t_us,
+        "detached_us": None, "detached_reason": "",
+    }  # fmt: skip
+    known = connection.execute(select(sessions.c.generation).where(sessions.c.device == event.device)).scalar()
+    if known is None:
+        connection.execute(insert(sessions).values(device=event.device, **values))
+    elif known < event.generation:
+        connection.execute(update(sessions).where(sessions.c.device == event.device).values(values))
+
+
+def note_detached(connection: Connection, event: Detached) -> None:
+    """Ends the session, if it is still the newest."""
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.device == event.device, sessions.c.generation == event.generation)
+        .values(detached_us=event.t_us, detached_reason=event.reason)
+    )
+
+
+def note_inventory(connection: Connection, event: Inventory) -> None:
+    """Keeps the inventory, unless a newer one is known."""
+    values = {
+        "eid": event.eid, "active_iccid": event.active_iccid, "profiles": msgspec.json.encode(event.profiles).decode(),
+        "t_us": event.t_us, "generation": event.generation,
+    }  # fmt: skip
+    known = connection.execute(select(inventories.c.t_us).where(inventories.c.device == event.device)).scalar()
+    if known is None:
+        connection.execute(insert(inventories).values(device=event.device, **values))
+    elif known <= event.t_us:
+        connection.execute(update(inventories).where(inventories.c.device == event.device).values(values))
+
+
+def session_generation(connection: Connection, device: str) -> int:
+    """The newest attach generation of a device, 0 when it never attached."""
+    return int(connection.execute(select(sessions.c.generation).where(sessions.c.device == device)).scalar() or 0)
+
+
+def note_counter(connection: Connection, device: str, reported: int) -> bool:
+    """Raises the known command counter to what the device reports; False when that is too far ahead to be believed."""
+    known = connection.execute(select(devices.c.last_counter).where(devices.c.device == device)).scalar()
+    if known is None or reported <= known:
+        return True
+    if reported - known > COUNTER_JUMP_MAX:
+        return False
+    connection.execute(update(devices).where(devices.c.device == device).values(last_counter=reported))
+    return True
+
+
+def next_counter(connection: Connection, device: str) -> tuple[int, int]:
+    """Takes the next command counter of a device; gives it and the key version to seal with."""
+    row = connection.execute(
+        update(devices)
+        .where(devices.c.device == device)
+        .values(last_counter=devices.c.last_counter + 1)
+        .returning(devices.c.last_counter, devices.c.key_version)
+    ).one()
+    return row.last_counter, row.key_version
+
+
+def _entry(device: str, status: str, key_version: int, now_us: int) -> RegistryEntry:
+    return RegistryEntry(device, status, [key_version] if status == ACTIVE else [], now_us)
+
+
+def _details() -> Any:
+    newest = (
+        select(func.max(latest.c.t_us))
+        .select_from(latest.join(series, latest.c.series_id == series.c.series_id))
+        .where(series.c.device == devices.c.device)
+        .correlate(devices)
+        .scalar_subquery()
+    )
+    return select(
+        devices.c.device, devices.c.name, devices.c.status, devices.c.key_version, devices.c.created_us, devices.c.updated_us,
+        *(column.label(f"session_{column.name}") for column in sessions.c if column.name != "device"),
+        *(column.label(f"sim_{column.name}") for column in inventories.c if column.name != "device"),
+        newest.label("last_reading_us"),
+    ).select_from(
+        devices.outerjoin(sessions, sessions.c.device == devices.c.device).outerjoin(
+            inventories, inventories.c.device == devices.c.device
+        )
+    )  # fmt: skip
+
+
+def _detail(row: Any) -> DeviceDetail:
+    session = inventory = None
+    if row.session_generation is not None:
+        session = Session(
+            row.session_generation, row.session_gateway, row.session_iccid, row.session_boot_counter, row.session_epoch,
+            row.session_key_version, row.session_address, row.session_attached_us, row.session_detached_us,
+            row.session_detached_reason,
+        )  # fmt: skip
+    if row.sim_t_us is not None:
+        profiles = _profiles.decode(row.sim_profiles)
+        inventory = SimInventory(row.sim_eid, row.sim_active_iccid, profiles, row.sim_t_us, row.sim_generation)
+    device = Device(row.device, row.name, row.status, row.key_version, row.created_us, row.updated_us)
+    return DeviceDetail(device, session, inventory, row.last_reading_us)

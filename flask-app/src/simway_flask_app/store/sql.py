@@ -1,0 +1,59 @@
+"""The store on SQLite and PostgreSQL: one class for the web and the dispatcher, and the recorder's writer beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from simway_flask_app.store import migrations
+from simway_flask_app.store.commands import Commands
+from simway_flask_app.store.engine import Database
+from simway_flask_app.store.readings import Readings
+from simway_flask_app.store.registry import Registry
+from simway_flask_app.store.uplinks import UplinkWriter
+
+
+class SqlStore(Registry, Readings, Commands):
+    """Keeps ``port.WebStore``. Opening it connects to nothing; the schema is looked at by ``check_schema`` alone."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self._database = Database(url, pool_size=pool_size)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True for the embedded database."""
+        return self._database.is_sqlite
+
+    def ping(self) -> None:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def check_schema(self) -> None:
+        """Raises ``SchemaMismatch``, saying what to run, unless the schema is the one this code knows."""
+        migrations.check(self._database)
+
+    def migrate(self) -> bool:
+        """Brings the schema up to date; True when that changed something. Raises ``SchemaMismatch`` when it is newer."""
+        return migrations.upgrade(self._database)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A writing transaction, for the modules of the store that take a connection."""
+        with self._database.write() as connection:
+            yield connection
+
+    def uplink_writer(self) -> UplinkWriter:
+        """The recorder's way in."""
+        return UplinkWriter(self._database)
+
+    def close(self) -> None:
+        """See ``port.WebStore``."""
+        self._database.close()
+
+
+def open_store(url: str, *, pool_size: int = 5) -> SqlStore:
+    """A store by its URL: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``."""
+    return SqlStore(url, pool_size=pool_size)

@@ -1,0 +1,298 @@
+"""Uplinks into the store: readings, newest values, the loss ledger, dead letters and the log position, in one transaction.
+
+What is done for each reading is a series lookup, one tuple, and a look at the newest of its series; sequence numbers and
+accounts are judged once an uplink. Accounts are cached between transactions: the position's compare-and-set tells when another
+process wrote, and then nothing cached is trusted (``PositionMoved``).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from simway_protocol.identity import is_device_id
+from simway_protocol.limits import SEQUENCE_MAX
+from simway_protocol.messages import DeadLetter, Uplink, encode
+from simway_protocol.readings import Reading
+from sqlalchemy import Connection
+
+from simway_flask_app.store import accounts, outbox, positions
+from simway_flask_app.store.accounts import Account, AccountKey
+from simway_flask_app.store.bulk import Bulk, PostgresBulk, SqliteBulk
+from simway_flask_app.store.engine import Database
+from simway_flask_app.store.placing import Oddity, Placer
+from simway_flask_app.store.port import StoredReading
+from simway_flask_app.store.positions import Follower, Gap, Moves
+from simway_flask_app.store.ranges import count
+from simway_flask_app.store.series import BadSensor, Sensors, SeriesCache
+from simway_flask_app.store.values import FLOAT, Row, columns_of, value_of
+
+SOURCE = "recorder"
+REFUSED = "refused_by_store"
+"""The reason of a rejection that the database itself made."""
+_ACCOUNTS_MAX = 200_000
+_TEXT_MAX = 64
+
+
+@dataclass(slots=True)
+class Span:
+    """Rows that stem from one run of one uplink: those from ``begin`` on, numbered from ``first_seq`` where there are numbers."""
+
+    begin: int
+    uplink: Uplink
+    account: Account
+    first_seq: int | None
+
+
+@dataclass(slots=True)
+class StoredReadings:
+    """The readings that one transaction added, as cheap to make as can be: they become objects only when iterated."""
+
+    rows: Sequence[Row]
+    names: dict[int, tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[StoredReading]:
+        for series_id, t_us, num, kind, detail, unit in self.rows:
+            device, sensor = self.names[series_id]
+            yield StoredReading(device, sensor, t_us, value_of(num, kind, detail), unit)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a transaction did, for metrics and the live view."""
+
+    readings: StoredReadings
+    duplicates: int = 0
+    conflicts: int = 0
+    redelivered: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    letters: int = 0
+
+
+class UplinkWriter:
+    """Writes uplinks. One thread uses it; several processes may, each for partitions of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._bulk: Bulk = SqliteBulk() if database.is_sqlite else PostgresBulk()
+        self._placer = Placer(self._bulk)
+        self._series = SeriesCache()
+        self._accounts: dict[AccountKey, Account] = {}
+
+    def positions(self, follower: Follower) -> dict[int, int]:
+        """Where to go on reading."""
+        with self._database.read() as connection:
+            return positions.load(connection, follower)
+
+    def store(
+        self, uplinks: Sequence[Uplink], follower: Follower, moves: Moves, *, now_us: int,
+        letters: Sequence[DeadLetter] = (), gaps: Sequence[Gap] = (),
+    ) -> Outcome:  # fmt: skip
+        """Stores everything and moves the positions, or raises and has done nothing.
+
+        ``StoreUnavailable``: try again; ``PositionMoved``: load the positions anew; other ``StoreError``: the batch holds
+        something that the database refuses as a whole.
+        """
+        try:
+            with self._database.write() as connection:
+                positions.advance(connection, follower, moves)
+                for gap in gaps:
+                    positions.note_gap(connection, follower, gap, now_us)
+                return self._store(connection, uplinks, list(letters), now_us)
+        except BaseException:
+            self._series.clear()
+            self._accounts.clear()
+            raise
+
+    def _store(self, connection: Connection, uplinks: Sequence[Uplink], letters: list[DeadLetter], now_us: int) -> Outcome:
+        good = [uplink for uplink in uplinks if _taken(uplink, letters, now_us)]
+        keys = {(uplink.device, uplink.epoch or "") for uplink in good}
+        self._load(connection, keys, now_us)
+        self._series.begin(connection, {device for device, _ in keys})
+        batch = _Batch(self._series, self._accounts, letters, now_us)
+        for uplink in good:
+            batch.add(uplink)
+        batch.settle(self._placer.place(connection, batch.rows))
+        self._bulk.raise_latest(connection, _newest(batch.rows), now_us)
+        if keys:
+            self._bulk.save_epochs(connection, [self._accounts[key].row(key) for key in keys])
+        if batch.refusals:
+            self._bulk.add_rejections(connection, [(*key, total) for key, total in batch.refusals.items()])
+        outbox.bury(connection, letters, now_us)
+        return batch.outcome()
+
+    def _load(self, connection: Connection, keys: set[AccountKey], now_us: int) -> None:
+        if len(self._accounts) > _ACCOUNTS_MAX:
+            self._accounts.clear()
+        unknown = {key for key in keys if key not in self._accounts}
+        if unknown:
+            self._accounts |= {key: Account(first_us=now_us) for key in unknown} | accounts.load(connection, unknown)
+
+
+class _Batch:
+    """Builds one transaction's rows, and keeps the books of where each came from."""
+
+    def __init__(self, series: SeriesCache, known: dict[AccountKey, Account], letters: list[DeadLetter], now_us: int) -> None:
+        self.rows: list[Row] = []
+        self.refusals: Counter[tuple[str, str, str]] = Counter()
+        self._series, self._known, self._letters, self._now_us = series, known, letters, now_us
+        self._spans: list[Span] = []
+        self._duplicates = self._conflicts = self._redelivered = 0
+
+    def add(self, uplink: Uplink) -> None:
+        """Judges the numbers of an uplink, and makes rows of the readings that came for the first time."""
+        account = self._known[(uplink.device, uplink.epoch or "")]
+        sensors = self._series.of(uplink.device)
+        if uplink.epoch is None:
+            self._add_unnumbered(uplink, account, sensors)
+            return
+        sequence, first = account.sequence, uplink.first_seq
+        if uplink.readings and first is not None:
+            fresh = sequence.take(first, first + len(uplink.readings) - 1)
+            self._note_redelivered(account, len(uplink.readings) - count(fresh))
+            for low, high in fresh:
+                self._add_run(uplink, account, sensors, uplink.readings[low - first : high - first + 1], low)
+        for low, high in uplink.dropped:
+            self._note_redelivered(account, high - low + 1 - sequence.drop(low, high))
+        for low, high, reason in uplink.rejected:
+            new = count(sequence.take(low, high))
+            self._note_redelivered(account, high - low + 1 - new)
+            self._refuse(uplink, reason, new)
+
+    def settle(self, odd: dict[int, tuple[Oddity, str]]) -> None:
+        """Books what was placed; ``odd``: the rows that were not, by index."""
+        ends = [span.begin for span in self._spans[1:]] + [len(self.rows)]
+        for span, end in zip(self._spans, ends, strict=True):
+            span.account.stored += end - span.begin
+        begins = [span.begin for span in self._spans]
+        for index, (oddity, detail) in odd.items():
+            span = self._spans[bisect_right(begins, index) - 1]
+            span.account.stored -= 1
+            self._book(span, index, oddity, detail)
+        if odd:
+            self.rows = [row for index, row in enumerate(self.rows) if index not in odd]
+
+    def outcome(self) -> Outcome:
+        """For after the commit."""
+        names = {series_id: self._series.name(series_id) for series_id in {row[0] for row in self.rows}}
+        rejected: Counter[str] = Counter()
+        for (_, _, reason), total in self.refusals.items():
+            rejected[reason] += total
+        return Outcome(
+            StoredReadings(self.rows, names), self._duplicates, self._conflicts, self._redelivered, rejected, len(self._letters)
+        )
+
+    def _add_unnumbered(self, uplink: Uplink, account: Account, sensors: Sensors) -> None:
+        account.sequence.highest += len(uplink.readings)
+        self._add_run(uplink, account, sensors, uplink.readings, None)
+        for low, high, reason in uplink.rejected:
+            account.sequence.highest += high - low + 1
+            self._refuse(uplink, reason, high - low + 1)
+
+    def _add_run(
+        self, uplink: Uplink, account: Account, sensors: Sensors, readings: Sequence[Reading], first_seq: int | None
+    ) -> None:
+        self._spans.append(Span(len(self.rows), uplink, account, first_seq))
+        append = self.rows.append
+        for position, (sensor, t_us, value, unit) in enumerate(readings):
+            try:
+                series_id = sensors[sensor]
+            except BadSensor as error:
+                seq = None if first_seq is None else first_seq + position
+                self._bury(uplink, readings[position], seq, REFUSED, str(error))
+                self._refuse(uplink, REFUSED, 1)
+                self._spans.append(Span(len(self.rows), uplink, account, None if seq is None else seq + 1))
+                continue
+            if type(value) is float:
+                append((series_id, t_us, value, FLOAT, None, unit))
+            else:
+                append((series_id, t_us, *columns_of(value), unit))
+
+    def _book(self, span: Span, index: int, oddity: Oddity, detail: str) -> None:
+        uplink, offset = span.uplink, index - span.begin
+        if oddity is Oddity.DUPLICATE:
+            span.account.duplicate += 1
+            self._duplicates += 1
+            return
+        seq = None if span.first_seq is None else span.first_seq + offset
+        series_id, t_us, num, kind, text, unit = self.rows[index]
+        reading = Reading(self._series.name(series_id)[1], t_us, value_of(num, kind, text), unit)
+        if oddity is Oddity.CONFLICT:
+            span.account.conflict += 1
+            self._conflicts += 1
+            self._bury(uplink, reading, seq, "conflict", detail)
+        else:
+            self._refuse(uplink, REFUSED, 1)
+            self._bury(uplink, reading, seq, REFUSED, detail)
+
+    def _bury(self, uplink: Uplink, reading: Reading, seq: int | None, reason: str, detail: str) -> None:
+        self._letters.append(
+            DeadLetter(
+                source=SOURCE, reason=reason, t_us=self._now_us, device=uplink.device, gateway=uplink.gateway, epoch=uplink.epoch,
+                seq=seq, detail=detail, reading=reading,
+            )
+        )  # fmt: skip
+
+    def _refuse(self, uplink: Uplink, reason: str, total: int) -> None:
+        if total:
+            self.refusals[(uplink.device, uplink.epoch or "", reason)] += total
+
+    def _note_redelivered(self, account: Account, total: int) -> None:
+        account.redelivered += total
+        self._redelivered += total
+
+
+def _newest(rows: Iterable[Row]) -> Iterable[Row]:
+    newest: dict[int, Row] = {}
+    get = newest.get
+    for row in rows:
+        best = get(row[0])
+        if best is None or best[1] < row[1]:
+            newest[row[0]] = row
+    return newest.values()
+
+
+def _taken(uplink: Uplink, letters: list[DeadLetter], now_us: int) -> bool:
+    """False, with a dead letter, for an uplink that no sender of this release makes."""
+    wrong = _wrong(uplink)
+    if wrong:
+        letters.append(
+            DeadLetter(
+                source=SOURCE, reason="bad_uplink", t_us=now_us, device=uplink.device if is_device_id(uplink.device) else "",
+                gateway=uplink.gateway, detail=wrong, payload=encode(uplink),  # type: ignore[arg-type]  # a struct like any other
+            )
+        )  # fmt: skip
+    return not wrong
+
+
+def _wrong(uplink: Uplink) -> str:
+    return _wrong_names(uplink) or _wrong_numbers(uplink)
+
+
+def _wrong_names(uplink: Uplink) -> str:
+    if not is_device_id(uplink.device):
+        return "the device id is none"
+    epoch = uplink.epoch
+    if epoch is not None and not (epoch.isalnum() and epoch.isascii() and len(epoch) <= _TEXT_MAX):
+        return "the epoch is no short hexadecimal text"
+    if any(not (reason.isascii() and reason.isprintable() and 0 < len(reason) <= _TEXT_MAX) for _, _, reason in uplink.rejected):
+        return "a reason for rejection is no short word"
+    return ""
+
+
+def _wrong_numbers(uplink: Uplink) -> str:
+    first = uplink.first_seq
+    if uplink.readings and (first is None) != (uplink.epoch is None):
+        return "epoch and first sequence number come together or not at all"
+    if first is not None and not 1 <= first <= SEQUENCE_MAX - len(uplink.readings):
+        return "the first sequence number is out of range"
+    if any(not 1 <= low <= high <= SEQUENCE_MAX for low, high in uplink.dropped):
+        return "a dropped range is none"
+    if any(not 0 <= low <= high <= SEQUENCE_MAX for low, high, _ in uplink.rejected):
+        return "a rejected range is none"
+    return ""
