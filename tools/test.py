@@ -75,7 +75,7 @@ STAGES: dict[str, Callable[[], Result]] = {
     "check": check,
     "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
     "contract": pytest("contract", "tests/contract"),
-    "e2e": pytest("e2e", "tests/e2e"),
+    "e2e": pytest("e2e", "tests/e2e", "tests/run"),
     "faults": pytest("faults", "tests/faults"),
 }
 

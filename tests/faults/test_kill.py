@@ -1,4 +1,4 @@
-"""kill -9 of each process in turn while readings flow: every reading that the device's outbox saw acknowledged is stored, once."""
+"""kill -9 of each process in turn while readings flow: what the device's outbox saw acknowledged is stored, each reading once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,8 @@ SERVICES = ("udp-server", "recorder", "dispatcher", "web")
 def await_flow(modem: FedModem) -> None:
     """Returns when further readings were acknowledged."""
     before = modem.acknowledged()
-    wait_for(
-        lambda: modem.acknowledged() >= before + FLOW_READINGS,
-        40,
-        lambda: f"readings flow: {modem.acknowledged()} of {modem.fed}",
-    )
+    wanted = before + FLOW_READINGS
+    wait_for(lambda: modem.acknowledged() >= wanted, 40, lambda: f"readings flow: {modem.acknowledged()} of {modem.fed}")
 
 
 def assert_all_stored_once(modem: FedModem) -> None:

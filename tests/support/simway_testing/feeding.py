@@ -19,7 +19,7 @@ LINES_A_PAUSE = 4
 
 
 class FedModem:
-    """A device whose source is ``stdin``; a thread writes about 200 readings a second: 1, 2, 3, ... each with a time of its own."""
+    """A device whose source is ``stdin``; a thread writes some 200 readings a second: 1, 2, 3, ... each with its own time."""
 
     def __init__(self, front: Front, device: str) -> None:
         self.device, self.api = device, front.api
@@ -88,11 +88,10 @@ class FedModem:
         return sum(last - first + 1 for first, last, _ in ranges)
 
     def settled(self) -> int:
-        """Rests until the outbox is empty; then the number of readings it ever held, all of them acknowledged."""
+        """Rests until the last reading fed is stored and the outbox is empty; how many it ever held, all acknowledged."""
         self.rest()
-        wait_for(
-            lambda: not self._query("SELECT seq FROM readings LIMIT 1"), 40, lambda: f"an empty outbox\n{self.process.tail()}"
-        )
+        wait_for(lambda: self.fed in self.stored()[-1:], 40, lambda: f"reading {self.fed} is stored\n{self.process.tail()}")
+        wait_for(lambda: not self._query("SELECT 1, 1, '' FROM readings LIMIT 1"), 20, "an empty outbox")
         return self.acknowledged()
 
     # --- what the platform says ----------------------------------------------------------------------------------------
