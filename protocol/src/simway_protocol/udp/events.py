@@ -40,7 +40,7 @@ class SessionEnded:
 
 @dataclass(slots=True)
 class DataReceived:
-    """One DATA frame. ``records`` is the SenML pack as CBOR gave it, not yet resolved; answer by ``ServerEndpoint.acknowledge``."""
+    """One DATA frame. ``records``: the SenML pack as CBOR gave it, not yet resolved; answer by ``ServerEndpoint.acknowledge``."""
 
     device: str
     session_id: bytes

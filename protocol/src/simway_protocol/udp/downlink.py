@@ -1,0 +1,96 @@
+"""What waits to go down: commands, cancels and confirms by device, and when each is due again."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import TypeAlias
+
+from simway_protocol.udp.bodies import Sealed, encode_sealed
+from simway_protocol.udp.frames import Type
+from simway_protocol.udp.server_session import Session
+
+TYPES = {"command": Type.COMMAND, "cancel": Type.CANCEL, "confirm": Type.CONFIRM}
+
+
+class Pending:
+    """One frame to be repeated until answered. ``attempts`` counts transmissions in the present session."""
+
+    __slots__ = ("attempts", "command_id", "device", "due_us", "expires_us", "items", "live", "mac", "sent", "type")
+
+    def __init__(self, device: str, type_: Type, sealed: Sealed, expires_us: int) -> None:
+        self.device = device
+        self.type = type_
+        self.command_id = sealed.command_id
+        self.mac = sealed.mac
+        self.items = encode_sealed(sealed)
+        self.expires_us = expires_us
+        self.attempts = 0
+        self.due_us = 0
+        self.sent = False
+        self.live = True
+
+
+class Downlink:
+    """All that is pending, keyed by device, then by (command id, type)."""
+
+    __slots__ = ("_by_device",)
+
+    def __init__(self) -> None:
+        self._by_device: dict[str, dict[tuple[bytes, Type], Pending]] = {}
+
+    def add(self, device: str, type_: Type, sealed: Sealed, expires_us: int) -> Pending | None:
+        """The new entry; None when the very same is pending already. Another body under the same id replaces the old one."""
+        held = self._by_device.setdefault(device, {})
+        key = sealed.command_id, type_
+        old = held.get(key)
+        if old is not None:
+            if old.mac == sealed.mac:
+                return None
+            old.live = False
+        pending = held[key] = Pending(device, type_, sealed, expires_us)
+        return pending
+
+    def drop(self, device: str, command_id: bytes, *types: Type) -> None:
+        """Ends the entries of a command: those of ``types``, or all."""
+        held = self._by_device.get(device, {})
+        for type_ in types or (Type.COMMAND, Type.CANCEL, Type.CONFIRM):
+            pending = held.pop((command_id, type_), None)
+            if pending is not None:
+                pending.live = False
+        if not held:
+            self._by_device.pop(device, None)
+
+    def of(self, device: str) -> list[Pending]:
+        """What is pending for a device, in the order of ``add``."""
+        return list(self._by_device.get(device, {}).values())
+
+
+Due: TypeAlias = Pending | tuple[Session, bytes]
+"""Something to send again: a frame, or the PING with this nonce that validates an address."""
+
+
+class Timers:
+    """Things due at a time, in order. An entry that lost its meaning is skipped by its owner when it comes up."""
+
+    __slots__ = ("_heap", "_order")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Due]] = []
+        self._order = count()
+
+    def add(self, due_us: int, thing: Due) -> None:
+        """Brings ``thing`` up at ``due_us``."""
+        heapq.heappush(self._heap, (due_us, next(self._order), thing))
+
+    def pop_due(self, now_us: int) -> list[Due]:
+        """Everything due by now."""
+        due: list[Due] = []
+        while self._heap and self._heap[0][0] <= now_us:
+            due.append(heapq.heappop(self._heap)[2])
+        return due
+
+    @property
+    def next_us(self) -> int | None:
+        """When the first is due."""
+        return self._heap[0][0] if self._heap else None
