@@ -73,7 +73,7 @@ def not_ready(settings: Mapping[str, str]) -> list[str]:
 def another_provider(device: Any) -> str:
     """A carrier of the demo device's SIM that is not the active one, for the curl line."""
     profiles = ((device or {}).get("inventory") or {}).get("profiles") or []
-    names = [profile.get("provider") for profile in profiles if profile.get("state") != "enabled"]
+    names = [profile.get("provider") for profile in profiles if not profile.get("active")]
     return next((name for name in names if name), "NAME OF A CARRIER")
 
 

@@ -132,7 +132,7 @@ def test_a_taken_port_is_named_with_its_setting(
 ) -> None:
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", int(settings[name])))
-        if kind is socket.SOCK_STREAM:
+        if kind == socket.SOCK_STREAM:
             taken.listen()
         refused = MakeRun(clone, **settings)
         try:
