@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from simway_testing import scratch
 from simway_testing.api import Api
-from simway_testing.pairs import PAIRS, urls_of
+from simway_testing.pairs import PAIRS, servers_of, urls
 from simway_testing.platform import Front, running
 
 EXTERNAL = "SIMWAY_E2E_URL"
@@ -29,7 +29,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
             yield external
             external.stop_modems()
         else:
-            with running(directory, **urls_of(request.param, request)) as platform:
+            with servers_of(request.param, directory) as servers, running(directory, **urls(servers)) as platform:
                 yield platform
 
 

@@ -7,6 +7,7 @@ import uuid
 import pytest
 from simway_testing.api import other_profile
 from simway_testing.feeding import FedModem
+from simway_testing.pairs import REAL, Server
 from simway_testing.platform import DEMO_DEVICE, Platform
 from simway_testing.waiting import wait_for
 
@@ -75,6 +76,21 @@ def test_readings_survive_kill_9_of_everything_at_once(front: Platform) -> None:
     modem.start()
     await_flow(modem)
     assert_all_stored_once(modem)
+
+
+@pytest.mark.parametrize("pair", [REAL], indirect=True)
+@pytest.mark.parametrize("name", ["kafka", "postgres"])
+def test_readings_survive_kill_9_of_a_server_below(front: Platform, servers: dict[str, Server], name: str) -> None:
+    """No service is restarted: each lives through the absence of its log or store."""
+    modem = FedModem(front, f"kill-{name}-{uuid.uuid4().hex[:6]}")
+    modem.start()
+    for _ in range(KILLS):
+        await_flow(modem)
+        servers[name].kill()
+        servers[name].start()
+    await_flow(modem)
+    assert_all_stored_once(modem)
+    assert all(process.running for process in front.processes.values())
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "modem"])

@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 """The root of the repository: the working directory of every process of the platform."""
@@ -20,6 +23,13 @@ class Unavailable(Exception):
 def strict() -> bool:
     """True where nothing may be skipped: under ``CI=true`` a missing tool is a failure."""
     return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skips the test for ``reason``, or fails it where nothing may be skipped."""
+    if strict():
+        pytest.fail(f"{reason} (CI=true: nothing may be skipped)")
+    pytest.skip(reason)
 
 
 @contextmanager

@@ -1,19 +1,74 @@
-"""The pairs of log and store that whole-platform tests run on."""
+"""The pairs of log and store that whole-platform tests run on, and the real servers behind one of them."""
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
-PAIRS = ["sqlite", "kafka+postgres"]
+from simway_testing import Unavailable, kafka_server, postgres_server, unavailable
+from simway_testing.waiting import wait_for
+
+SQLITE, REAL = "sqlite", "kafka+postgres"
+PAIRS = [SQLITE, REAL]
+RESTARTED_WITHIN_S = 30.0
+
+Serve = Callable[[Path], AbstractContextManager[tuple[str, "subprocess.Popen[bytes]"]]]
 
 
-def urls_of(pair: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    """``log_url`` and ``store_url`` of a platform of its own; none for the embedded pair, whose files go to its folder.
+class Server:
+    """A real server that a test can kill and start again; it comes back at the same address with what it had."""
 
-    A broker's topics have fixed names, so one pytest process runs one platform on it.
-    """
-    if pair == "sqlite":
+    def __init__(self, serve: Serve, directory: Path) -> None:
+        self._serve, self._directory = serve, directory
+        directory.mkdir()
+        self._open()
+
+    def _open(self) -> None:
+        self._running = self._serve(self._directory)
+        self.url, self.process = self._running.__enter__()
+
+    def kill(self) -> None:
+        """SIGKILL to the server's main process."""
+        self.process.kill()
+        self.process.wait()
+        self.close()
+
+    def start(self) -> None:
+        """Starts it again, which PostgreSQL refuses until the last orphan of the killed one is gone."""
+
+        def opened() -> bool:
+            try:
+                self._open()
+            except Unavailable:
+                return False
+            return True
+
+        wait_for(opened, RESTARTED_WITHIN_S, f"a second start in {self._directory}")
+
+    def close(self) -> None:
+        self._running.__exit__(None, None, None)
+
+
+@contextmanager
+def servers_of(pair: str, directory: Path) -> Iterator[dict[str, Server]]:
+    """``kafka`` and ``postgres``, each of its own, for the pair that uses them; skips the test where they cannot be had."""
+    kinds: dict[str, Serve] = {"kafka": kafka_server.server, "postgres": postgres_server.server} if pair == REAL else {}
+    servers: dict[str, Server] = {}
+    try:
+        for name, serve in kinds.items():
+            servers[name] = Server(serve, directory / name)
+        yield servers
+    except Unavailable as missing:
+        unavailable(str(missing))
+    finally:
+        for server in servers.values():
+            server.close()
+
+
+def urls(servers: dict[str, Server]) -> dict[str, str]:
+    """``log_url`` and ``store_url`` of a platform on these servers; none for the embedded pair, whose files go to its folder."""
+    if not servers:
         return {}
-    from simway_testing.postgres_server import database
-
-    return {"log_url": request.getfixturevalue("kafka_url"), "store_url": database(request.getfixturevalue("postgres_url"))}
+    return {"log_url": servers["kafka"].url, "store_url": postgres_server.database(servers["postgres"].url)}
