@@ -1,0 +1,81 @@
+"""Every metric of Simway, declared once: name, unit, labels. The unit is in the name; ``_total`` counts since the process began.
+
+A stage of the way that is not here is not measured: add it here, then use it there.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.010, 0.025, 0.050, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+_BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576)
+
+# UDP
+DATAGRAMS = Counter("simway_udp_datagrams", "Datagrams", ["direction"])
+"""``direction``: in, out."""
+DATAGRAM_BYTES = Counter("simway_udp_bytes", "Bytes of datagrams, without UDP and IP headers", ["direction"])
+BAD_DATAGRAMS = Counter("simway_udp_bad_datagrams", "Datagrams that were not taken", ["reason"])
+QUEUE_DROPS = Counter("simway_udp_queue_drops", "Datagrams dropped because our own queue was full")
+KERNEL_DROPS = Gauge(
+    "simway_udp_kernel_drops", "Datagrams that the kernel dropped, as /proc/net/udp counts them since the socket was made"
+)
+SESSIONS = Gauge("simway_udp_sessions", "Sessions that live now")
+ATTACHES = Counter("simway_udp_attaches", "Attaches", ["outcome"])
+
+# admission
+UPLINKS_RECEIVED = Counter("simway_uplinks_received", "Messages with readings that came in, authenticated", ["gateway"])
+READINGS_RECEIVED = Counter("simway_readings_received", "Readings that came in, authenticated", ["gateway"])
+READINGS_ADMITTED = Counter("simway_readings_admitted", "Readings admitted", ["gateway"])
+READINGS_REJECTED = Counter("simway_readings_rejected", "Readings rejected for good", ["gateway", "reason"])
+READINGS_DROPPED = Counter(
+    "simway_readings_dropped_at_device", "Readings that devices report as dropped by a full outbox", ["gateway"]
+)
+UPLINKS_LATER = Counter("simway_uplinks_later", "Messages answered with: later", ["gateway", "reason"])
+BATCH_UPLINKS = Histogram("simway_batch_uplinks", "Uplinks in a record of the log", buckets=_COUNTS)
+BATCH_BYTES = Histogram("simway_batch_bytes", "Bytes of a record of the log", buckets=_BYTES)
+ACK_SECONDS = Histogram(
+    "simway_ack_seconds", "From the arrival of readings to their acknowledgement", ["gateway"], buckets=_LATENCY_S
+)
+
+# the log
+APPEND_SECONDS = Histogram(
+    "simway_log_append_seconds", "From an append to its durable acknowledgement", ["topic"], buckets=_LATENCY_S
+)
+APPEND_FAILURES = Counter("simway_log_append_failures", "Appends that failed", ["topic", "reason"])
+"""``reason``: unavailable, refused."""
+CONSUMER_LAG = Gauge("simway_consumer_lag_records", "Records that a consumer has still to read", ["consumer", "topic"])
+CONSUMER_DELAY = Gauge(
+    "simway_consumer_delay_seconds", "Age of the newest record that a consumer has handled", ["consumer", "topic"]
+)
+RECORDS_GONE = Counter("simway_consumer_records_gone", "Offsets that retention took before they were read", ["consumer", "topic"])
+
+# recorder and store
+COMMIT_SECONDS = Histogram("simway_recorder_commit_seconds", "One transaction of the recorder", buckets=_LATENCY_S)
+COMMIT_ROWS = Histogram("simway_recorder_commit_rows", "Readings in one transaction of the recorder", buckets=_COUNTS)
+READINGS_RECORDED = Counter("simway_readings_recorded", "Readings by what became of them", ["outcome"])
+"""``outcome``: stored, duplicate, conflict, refused."""
+DEAD_LETTERS = Counter("simway_dead_letters", "Readings and messages put aside", ["source", "reason"])
+OUTBOX_ROWS = Gauge("simway_store_outbox_rows", "Rows of the store's outbox that are not in the log yet")
+LIVE_PUSHES = Counter("simway_grafana_pushes", "Requests to Grafana Live", ["outcome"])
+LIVE_DROPPED = Counter("simway_grafana_dropped_readings", "Readings not pushed to Grafana Live because it was slow or away")
+
+# commands
+COMMANDS_OPEN = Gauge("simway_commands_open", "Commands by state, while they are open", ["state"])
+COMMAND_AGE = Gauge("simway_command_oldest_age_seconds", "Age of the oldest command in a state", ["state"])
+COMMAND_TRANSITIONS = Counter("simway_command_transitions", "Transitions of the command ledger", ["state"])
+COMMAND_SECONDS = Histogram(
+    "simway_command_seconds",
+    "From QUEUED to the end of a command",
+    ["kind", "state"],
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900),
+)
+
+# device
+DEVICE_OUTBOX_READINGS = Gauge("simway_device_outbox_readings", "Readings that wait in the device's outbox")
+DEVICE_OUTBOX_BYTES = Gauge("simway_device_outbox_bytes", "Bytes of the device's outbox")
+DEVICE_DROPPED = Counter("simway_device_dropped_readings", "Readings that the full outbox gave up")
+DEVICE_ATTACHED = Gauge("simway_device_attached", "1 while the device has a session")
+DEVICE_RTT = Gauge("simway_device_rtt_seconds", "Round-trip time to the server")
+DEVICE_READINGS = Counter("simway_device_readings", "Readings by what became of them", ["outcome"])
+"""``outcome``: taken (into the outbox), logged, rejected."""
