@@ -12,7 +12,7 @@ from simway_protocol.sim.apdu import Command
 from simway_protocol.udp.keys import card_response
 
 from simway_virtual_sim.memory import Memory
-from simway_virtual_sim.replies import Refusal
+from simway_virtual_sim.replies import Refusal, refusal_of
 from simway_virtual_sim.state import AppletState
 
 
@@ -43,7 +43,7 @@ class AppletSession:
         try:
             return handler(command)
         except PeerError as error:
-            raise Refusal(status.WRONG_DATA) from error
+            raise refusal_of(error) from error
 
     def _key(self) -> bytes:
         if not self._memory.state.applet.key:

@@ -10,7 +10,7 @@ from simway_protocol.sim.apdu import Command, Ins
 
 from simway_virtual_sim import profiles
 from simway_virtual_sim.memory import Memory
-from simway_virtual_sim.replies import Refusal
+from simway_virtual_sim.replies import Refusal, refusal_of
 from simway_virtual_sim.state import CardState
 from simway_virtual_sim.toolkit import Toolkit
 
@@ -75,7 +75,7 @@ class IsdRSession:
                 raise Refusal(status.DATA_NOT_FOUND)
             return function(item.value)
         except PeerError as error:
-            raise Refusal(status.WRONG_P1_P2 if error.reason in ("bad_p1", "bad_block") else status.WRONG_DATA) from error
+            raise refusal_of(error) from error
 
     def _eid(self, value: bytes) -> bytes:
         es10c.GetEid.decode(value)

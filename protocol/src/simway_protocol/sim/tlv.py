@@ -114,7 +114,8 @@ def decode_tag(data: bytes) -> int:
 
 def _tag_bytes(tag: int) -> bytes:
     data = tag.to_bytes(max(1, (tag.bit_length() + 7) // 8), "big")
-    if _read_tag(data) != (tag, len(data)):
+    low_bits_full, more = data[0] & 0x1F == 0x1F, [bool(byte & 0x80) for byte in data[1:]]
+    if len(data) > _TAG_MAX_BYTES or low_bits_full != bool(more) or more != [True] * (len(more) - 1) + [False] * bool(more):
         raise LocalError(f"{tag:X} is not a BER tag")
     return data
 
