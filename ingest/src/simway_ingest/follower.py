@@ -30,7 +30,7 @@ class Follower(threading.Thread):
         retry_s: float = RETRY_S,
     ) -> None:
         super().__init__(name=f"follow {topic}", daemon=True)
-        self._log, self._topic, self._handle, self._start_at, self._retry_s = log, topic, handle, start, retry_s
+        self._log, self._topic, self._apply, self._start_at, self._retry_s = log, topic, handle, start, retry_s
         self._ended = threading.Event()
         self.caught_up = threading.Event()
         self.missed = 0
@@ -86,7 +86,7 @@ class Follower(threading.Thread):
                 continue
             self.error = None
             if records:
-                self._handle(records)
+                self._apply(records)
                 position = records[-1].offset + 1
 
     def _wait_after(self, error: LogUnavailable) -> None:
