@@ -32,6 +32,7 @@ class Changes:
     def __init__(self, store: WebStore) -> None:
         self._store = store
         self._latest = LatestFeed(store)
+        self._latest.poll()
         self._command_seq = store.last_command_seq()
         self._details: dict[str, DeviceDetail] = {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 import msgspec
 from flask import Blueprint, Response, current_app, request
@@ -123,7 +123,7 @@ def _respond(result: Any) -> Response:
 
 def parse_query(shape: type[_T]) -> _T:
     """The query string as ``shape``; fields of type list take a parameter that comes several times. 422 when it does not fit."""
-    lists = {item.encode_name for item in msgspec.structs.fields(shape) if getattr(item.type, "__origin__", item.type) is list}
+    lists = {item.encode_name for item in msgspec.structs.fields(shape) if _is_list(item.type)}
     values: dict[str, Any] = {}
     for name, given in request.args.lists():
         if name in lists:
@@ -136,6 +136,11 @@ def parse_query(shape: type[_T]) -> _T:
         return msgspec.convert(values, shape, strict=False)
     except msgspec.ValidationError as error:
         raise _bad_query([_field_error("query", error)]) from error
+
+
+def _is_list(type_: Any) -> bool:
+    bare = type_.__origin__ if get_origin(type_) is Annotated else type_
+    return get_origin(bare) is list
 
 
 def parse_body(shape: Any) -> Any:

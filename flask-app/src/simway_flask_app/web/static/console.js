@@ -1,0 +1,219 @@
+// The console: sign in, choose a device, follow it live.
+
+import * as api from "./api.js";
+import { Commands, SHOWN, title } from "./commands.js";
+import { drawCarrier, drawDevice } from "./device.js";
+import { byId, confirmDialog, fill, h, show, toast } from "./dom.js";
+import * as format from "./format.js";
+import { Live } from "./live.js";
+import { Sensors } from "./sensors.js";
+
+const LOSS_EVERY_MS = 5000;
+const DEVICES_EVERY_MS = 15000;
+const STORAGE = { device: "simway.device", theme: "simway.theme" };
+
+const state = { devices: [], device: null, loss: null, live: null, timers: [] };
+const providerOf = (iccid) => state.device?.inventory?.profiles.find((profile) => profile.iccid === iccid)?.provider ?? "";
+const failed = (what, error) => error.status !== 401 && toast(what, "bad", error.message);
+const commands = new Commands({ onCancel: cancel, providerOf });
+const sensors = new Sensors(failed);
+
+// --- signing in and out ---
+
+function showSignIn(message = "") {
+  leave();
+  show(byId("console"), false);
+  show(byId("sign-in"), true);
+  byId("sign-in-error").textContent = message;
+  show(byId("sign-in-error"), message !== "");
+  byId("token").focus();
+}
+
+async function submitToken(event) {
+  event.preventDefault();
+  const button = event.target.querySelector("button");
+  button.disabled = true;
+  try {
+    await api.signIn(byId("token").value.trim());
+    byId("token").value = "";
+    await enter();
+  } catch (error) {
+    showSignIn(error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function enter() {
+  await loadDevices();
+  show(byId("sign-in"), false);
+  show(byId("console"), true);
+  state.timers = [
+    setInterval(tick, 1000),
+    setInterval(() => loadLoss().catch(() => {}), LOSS_EVERY_MS),
+    setInterval(() => loadDevices().catch(() => {}), DEVICES_EVERY_MS),
+  ];
+}
+
+function leave() {
+  state.timers.forEach(clearInterval);
+  state.live?.close();
+  Object.assign(state, { live: null, device: null, loss: null, timers: [] });
+  sensors.clear();
+}
+
+// --- devices ---
+
+async function loadDevices() {
+  state.devices = await api.getDevices();
+  const options = state.devices.map((device) => h("option", { value: device.id }, device.name && device.name !== device.id ? `${device.name} (${device.id})` : device.id));
+  const select = byId("device-select");
+  const names = state.devices.map((device) => device.id);
+  if (names.join("\n") !== [...select.options].map((option) => option.value).join("\n")) fill(select, options);
+  show(byId("no-devices"), names.length === 0);
+  show(byId("device-view"), names.length > 0);
+  const wanted = [state.device?.id, localStorage.getItem(STORAGE.device), names[0]].find((name) => names.includes(name));
+  if (wanted && wanted !== state.device?.id) follow(wanted);
+}
+
+function follow(id) {
+  localStorage.setItem(STORAGE.device, id);
+  byId("device-select").value = id;
+  state.live?.close();
+  state.device = state.devices.find((device) => device.id === id);
+  state.loss = null;
+  commands.clear();
+  drawCards();
+  state.live = new Live(id, {
+    state: showConnection,
+    ready: () => catchUp(id).catch((error) => failed("The device could not be loaded", error)),
+    readings: (readings) => {
+      sensors.apply(readings);
+      noteReadings(readings);
+    },
+    command: (command) => {
+      commands.put(command);
+      drawCards();
+    },
+    device: (device) => {
+      state.device = device;
+      drawCards();
+    },
+  });
+}
+
+// The stream tells what happens from now on; what was before is read once it is open.
+async function catchUp(id) {
+  const [device, loss, list] = await Promise.all([api.getDevice(id), api.getLoss(id), api.getCommands(id, SHOWN)]);
+  const whole = await Promise.all(list.map((command) => api.getCommand(id, command.id)));
+  if (state.device?.id !== id) return;
+  Object.assign(state, { device, loss });
+  whole.forEach((command) => commands.put(command));
+  drawCards();
+  await sensors.load(id);
+}
+
+async function loadLoss() {
+  if (!state.device) return;
+  const id = state.device.id;
+  const loss = await api.getLoss(id);
+  if (state.device?.id !== id) return;
+  state.loss = loss;
+  drawDevice(state.device, loss);
+}
+
+function noteReadings(readings) {
+  const newest = Math.max(...readings.map((reading) => reading.t_us));
+  if (newest > (state.device.last_reading_us ?? 0)) state.device.last_reading_us = newest;
+  drawDevice(state.device, state.loss);
+}
+
+function drawCards() {
+  if (!state.device) return;
+  drawDevice(state.device, state.loss);
+  drawCarrier(state.device, commands.switchingTo(), switchTo);
+  commands.draw();
+}
+
+// --- commands ---
+
+async function switchTo(profile) {
+  const name = profile.provider || format.iccid(profile.iccid);
+  const from = state.device.active_carrier?.provider || "the present carrier";
+  const yes = await confirmDialog({
+    title: `Switch to ${name}?`,
+    body: [
+      h("p", {}, `${state.device.id} leaves ${from}, enables the profile `, h("span", { class: "mono iccid" }, format.iccid(profile.iccid)), " and attaches anew."),
+      h("p", { class: "muted small-text" }, "If it cannot be reached on the new carrier within 10 minutes, it goes back by itself."),
+    ],
+    yes: `Switch to ${name}`,
+  });
+  if (yes) await send({ kind: "switch", iccid: profile.iccid });
+}
+
+async function send(body) {
+  const id = state.device.id;
+  try {
+    const command = await api.sendCommand(id, body);
+    commands.put(command);
+    drawCards();
+  } catch (error) {
+    failed("The command was not taken", error);
+  }
+}
+
+async function cancel(command) {
+  try {
+    await api.cancelCommand(command.device, command.id);
+    commands.put(await api.getCommand(command.device, command.id));
+    drawCards();
+  } catch (error) {
+    failed(`${title(command, providerOf)} could not be cancelled`, error);
+  }
+}
+
+// --- frame ---
+
+function showConnection(what) {
+  const [text, tone] = { connecting: ["Connecting", ""], live: ["Live", "ok"], lost: ["Reconnecting", "warn"] }[what];
+  const node = byId("connection");
+  if (what === "connecting" && node.dataset.state === "lost") return;
+  node.textContent = text;
+  node.className = `pill ${tone}`;
+  node.dataset.state = what;
+  const banner = byId("banner");
+  banner.textContent = "The live stream is interrupted. What you see may be old; trying again.";
+  show(banner, what === "lost");
+  if (what === "lost") api.isSignedIn().then((yes) => yes || showSignIn("Your session is over. Sign in again."), () => {});
+}
+
+function tick() {
+  for (const node of document.querySelectorAll("time[data-since]")) node.textContent = format.ago(Number(node.dataset.since));
+  sensors.tick();
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  for (const card of sensors.cards.values()) card.chart?.draw();
+}
+
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const chosenTheme = () => localStorage.getItem(STORAGE.theme) ?? (systemDark.matches ? "dark" : "light");
+
+function start() {
+  setTheme(chosenTheme());
+  systemDark.addEventListener("change", () => setTheme(chosenTheme()));
+  byId("theme").addEventListener("click", () => {
+    localStorage.setItem(STORAGE.theme, document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    setTheme(chosenTheme());
+  });
+  byId("sign-in-form").addEventListener("submit", submitToken);
+  byId("sign-out").addEventListener("click", () => api.signOut().catch(() => {}).finally(() => showSignIn()));
+  byId("device-select").addEventListener("change", (event) => follow(event.target.value));
+  byId("audit").addEventListener("click", () => send({ kind: "audit" }));
+  byId("ping").addEventListener("click", () => send({ kind: "ping" }));
+  api.whenSignedOut((error) => showSignIn(error.message));
+  api.isSignedIn().then((yes) => (yes ? enter() : showSignIn())).catch((error) => showSignIn(error.message));
+}
+
+start();

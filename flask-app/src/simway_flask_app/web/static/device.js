@@ -1,0 +1,69 @@
+// The device's card and the carrier's card.
+
+import { fill, byId, h, pill, since } from "./dom.js";
+import * as format from "./format.js";
+
+const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
+
+function presence(device) {
+  if (device.status === "revoked") return pill("Revoked", "bad");
+  if (!device.session) return pill("Never attached", "warn");
+  return device.session.attached ? pill("Attached", "ok") : pill("Detached", "warn");
+}
+
+export function drawDevice(device, loss) {
+  const session = device.session;
+  const facts = [
+    ...(session ? fact(session.attached ? "Attached" : "Detached", since(session.attached ? session.attached_us : session.detached_us, format.ago)) : []),
+    ...fact("Last reading", device.last_reading_us === null ? "none yet" : since(device.last_reading_us, format.ago)),
+    ...(session ? fact("Gateway", session.gateway, session.address ? h("span", { class: "muted" }, ` from ${session.address}`) : "") : []),
+    ...(session ? fact("Starts", format.number(session.boot_counter)) : []),
+    ...fact("Key version", String(device.key_version)),
+  ];
+  fill(
+    byId("device-card"),
+    h("div", { class: "headline" }, h("strong", {}, device.name || device.id), presence(device)),
+    device.name && device.name !== device.id ? h("p", { class: "muted mono small-text sub" }, device.id) : null,
+    h("dl", { class: "facts" }, facts),
+    loss ? balance(loss) : null,
+  );
+}
+
+function balance(loss) {
+  const part = (label, count, title, bad = false) =>
+    h("div", { title }, h("b", { class: bad && count ? "bad-number" : "" }, format.number(count)), h("span", { class: "muted small-text" }, label));
+  const rejected = Object.values(loss.rejected).reduce((sum, count) => sum + count, 0);
+  return h(
+    "div",
+    { class: "balance", "aria-label": "Loss ledger" },
+    part("sent", loss.sent, "readings that the device numbered"),
+    part("stored", loss.stored, `and ${loss.duplicate} duplicate, ${loss.conflict} in conflict, ${rejected} rejected`),
+    part("lost", loss.missing + loss.dropped, `${loss.missing} missing, ${loss.dropped} dropped by the device's full outbox`, true),
+  );
+}
+
+export function drawCarrier(device, switching, onSwitch) {
+  const carrier = device.active_carrier;
+  const inventory = device.inventory;
+  const name = carrier ? carrier.provider || carrier.name || "Unknown carrier" : "Not known yet";
+  fill(
+    byId("carrier-card"),
+    h("div", { class: "headline" }, h("strong", { id: "active-carrier" }, name), carrier ? pill("Active", "ok") : pill("Waiting for the first attach", "warn")),
+    carrier ? h("p", { class: "muted small-text" }, h("span", { class: "mono iccid", id: "active-iccid" }, format.iccid(carrier.iccid)), " since ", since(carrier.at_us, format.ago)) : null,
+    inventory ? profiles(device, switching, onSwitch) : h("p", { class: "muted small-text" }, "The device has not told what its SIM holds."),
+    inventory?.eid ? h("p", { class: "muted small-text eid" }, "EID ", h("span", { class: "mono" }, format.iccid(inventory.eid)), ", read ", since(inventory.at_us, format.ago)) : null,
+  );
+}
+
+function profiles(device, switching, onSwitch) {
+  const row = (profile) =>
+    h(
+      "li",
+      { "data-iccid": profile.iccid },
+      h("div", { class: "profile-name" }, h("b", {}, profile.provider || profile.nickname || profile.name || "Unnamed profile"), h("span", { class: "muted mono iccid" }, format.iccid(profile.iccid))),
+      profile.active
+        ? pill("In use", "ok plain")
+        : h("button", { class: "button small", type: "button", disabled: switching || device.status !== "active", onclick: () => onSwitch(profile), "aria-label": `Switch to ${profile.provider || profile.iccid}` }, switching === profile.iccid ? "Switching…" : "Switch"),
+    );
+  return h("ul", { class: "profiles" }, device.inventory.profiles.map(row));
+}
