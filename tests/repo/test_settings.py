@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from simway_testing import REPOSITORY
 
@@ -58,25 +59,35 @@ def settings_classes() -> dict[str, Any]:
     return found
 
 
-def asked_for() -> set[str]:
-    names: set[str] = set()
+@pytest.fixture
+def secrets(tmp_path: Path) -> dict[str, str]:
+    """Every ``X_FILE`` of the table, each naming a file that holds a key."""
+    given = {}
+    for name in (name for name in table("# Settings") if name.endswith("_FILE")):
+        given[name] = str(tmp_path / name)
+        (tmp_path / name).write_text("5a" * 32)
+    return given
+
+
+def plain(names: set[str]) -> set[str]:
+    """``X`` and ``X_FILE`` are one setting: its value may come from either."""
+    return {name.removesuffix("_FILE") for name in names}
+
+
+def test_the_table_names_what_the_services_read(secrets: dict[str, str]) -> None:
+    asked: set[str] = set()
     for settings in settings_classes().values():
-        recorder = Recorder({})
+        recorder = Recorder(secrets)
         settings.from_env(recorder)
-        names |= recorder.asked
-    return names
+        asked |= recorder.asked
+    assert plain(asked) == plain(set(table("# Settings")))
 
 
-def test_the_table_names_what_the_services_read() -> None:
-    assert settings_classes(), "no service has settings"
-    assert asked_for() == set(table("# Settings"))
-
-
-def test_the_tables_defaults_are_the_codes() -> None:
+def test_the_tables_defaults_are_the_codes(secrets: dict[str, str]) -> None:
     """Setting every default explicitly changes nothing."""
-    documented = {key: value for key, value in table("# Settings").items() if value}
+    documented = {key: value for key, value in table("# Settings").items() if value and not key.endswith("_FILE")}
     for name, settings in settings_classes().items():
-        assert settings.from_env({}) == settings.from_env(documented), name
+        assert settings.from_env(secrets) == settings.from_env(documented | secrets), name
 
 
 def env_example() -> dict[str, str]:
