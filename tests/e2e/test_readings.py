@@ -77,17 +77,23 @@ def test_a_csv_file_with_a_bad_line(front: Front, api: Api) -> None:
     device = f"csv-{uuid.uuid4().hex[:8]}"
     start_s = int(time.time()) - 3600
     rows = [f"{start_s + i},{20 + i / 10},{40 + i}" for i in range(30)]
-    rows[11] = f"{start_s + 11},warm and not a number,"
+    rows[11] = f"{start_s + 11},12.5,40,one column too many"
     file = front.directory / f"{device}.csv"
     file.write_text("when,temperature,humidity\n" + "\n".join(rows) + "\n")
-    modem = front.modem(device, api.enrol(device), command=f"{MODEM} --source csv --csv {file}", SOURCE="csv")
-    modem.start()
+    modem = front.modem(device, api.enrol(device), command=f"{MODEM} --csv {file} --time-column when")
+
+    code = modem.start().wait(30)
+
+    assert code == 3, f"it says that lines were skipped\n{modem.tail()}"
+    assert "13" in modem.tail(), "the bad line is named by its number in the file"
+    expected = [(start_s + i) * 1_000_000 for i in range(30) if i != 11]
 
     def whole() -> bool:
-        return len(api.readings(device, sensor="humidity")) >= 29 and len(api.readings(device, sensor="temperature")) >= 29
+        return all(len(api.readings(device, sensor=sensor)) == 29 for sensor in ("humidity", "temperature"))
 
     wait_for(whole, 20, lambda: f"{len(api.readings(device))} readings\n{modem.tail()}")
-    assert "13" in modem.tail(), "the bad line is named by its number in the file"
+    assert [reading["t_us"] for reading in api.readings(device, sensor="humidity")] == expected
+    assert [reading["value"] for reading in api.readings(device, sensor="temperature", limit=3)][:3] == [20.0, 20.1, 20.2]
 
 
 def test_a_new_device_by_rest_and_its_first_reading(front: Front, api: Api) -> None:
