@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import requests
 from honcho.environ import parse_procfile
 
@@ -25,6 +26,7 @@ from simway_testing.waiting import wait_for
 DEMO_DEVICE = "demo"
 READY_WITHIN_S = 40.0
 STOP_WITHIN_S = 15.0
+ORPHANS_END_WITHIN_S = 10.0
 LOG_TAIL_CHARS = 6000
 MODEM = "exec simway-modem run"
 
@@ -82,10 +84,13 @@ class Process:
         wait_for(self.ready, seconds, lambda: f"{self.name} ready at {self.ready_url}:\n{self.tail()}")
 
     def kill(self) -> None:
-        """SIGKILL to the process alone, as an operator or the kernel would: what it forked must notice by itself."""
+        """SIGKILL to the process alone, as an operator or the kernel would; what it forked must notice and end by itself."""
+        forked = psutil.Process(self.pid).children(recursive=True)
         os.kill(self.pid, signal.SIGKILL)
         assert self._popen is not None
         self._popen.wait(STOP_WITHIN_S)
+        orphans = psutil.wait_procs(forked, timeout=ORPHANS_END_WITHIN_S)[1]
+        assert not orphans, f"{self.name} was killed, what it forked lives on: {orphans}"
 
     def stop(self) -> int:
         """SIGTERM and the exit code; SIGKILL to its whole session (and -9) when it does not end in time."""
