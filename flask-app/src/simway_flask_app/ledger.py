@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 
 class State(StrEnum):
@@ -146,3 +147,41 @@ def holds_turn(kind: str, state: State, *, sealed: bool) -> bool:
 def may_cancel(state: State) -> bool:
     """True before the command is executed: the device may still be asked."""
     return state in (State.QUEUED, State.SENT, State.RECEIVED)
+
+
+def event_of_result(kind: str, outcome: str, reason: str, *, proves: bool) -> Event | None:
+    """What a RESULT means; None for one that answers a CANCEL that came too late, or that no release here knows.
+
+    ``proves``: it came from a session attached after the switch with the target ICCID.
+    """
+    if outcome == "refused":
+        return {"counter": Event.BAD_COUNTER, "too_late": None}.get(reason, Event.REFUSED)
+    if outcome == "executed":
+        return Event.PROVED if kind == "switch" and proves else Event.EXECUTED
+    return _RESULTS.get(outcome)
+
+
+_RESULTS = {"failed": Event.FAILED, "cancelled": Event.CANCELLED, "rolled_back": Event.ROLLED_BACK}
+_CLOSINGS = {"closed": Event.CLOSED, "rolled_back": Event.ROLLED_BACK, "failed": Event.FAILED}
+
+
+def event_of_closed(outcome: str) -> Event | None:
+    """What a CLOSED means."""
+    return _CLOSINGS.get(outcome)
+
+
+def event_of_audit(journal: Mapping[str, Any], kind: str, command_id: str, counter: int) -> Event | None:
+    """What an audit tells of a command whose end is UNKNOWN; None when it leaves that open.
+
+    ``journal`` is the device's (docs/protocol.md): ``last_counter``, ``open_switch`` and ``commands``, the newest first. A
+    command that is not there, and whose counter is above the last accepted one, never arrived.
+    """
+    if (journal.get("open_switch") or {}).get("command_id") == command_id:
+        return None
+    for entry in journal.get("commands") or ():
+        if entry.get("command_id") == command_id:
+            if entry.get("closed"):
+                return event_of_closed(entry["closed"])
+            unproved = entry.get("outcome") == "executed" and kind == "switch"
+            return None if unproved else event_of_result(kind, entry.get("outcome", ""), entry.get("reason", ""), proves=False)
+    return Event.REFUSED if int(journal.get("last_counter", counter)) < counter else None

@@ -179,12 +179,12 @@ def to_cancel(connection: Connection, limit: int) -> Sequence[Any]:
     return connection.execute(select(commands).where(commands.c.cancel_pending == 1).limit(limit).with_for_update()).all()
 
 
-def overdue(connection: Connection, now_us: int, limit: int) -> Sequence[Any]:
-    """Commands whose time is over: unsent past their expiry, or unanswered past their last moment; locked."""
-    unsent = and_(commands.c.state == State.QUEUED.value, commands.c.expires_us < now_us)
+def overdue(connection: Connection, answered_by_us: int, sent_by_us: int, limit: int) -> Sequence[Any]:
+    """Commands whose time is over: unsent though they expired before ``sent_by_us``, or unanswered; locked."""
+    late = and_(commands.c.state == State.QUEUED.value, commands.c.expires_us < sent_by_us)
     waiting = [state.value for state in ledger.LAPSING]
-    silent = and_(commands.c.state.in_(waiting), commands.c.answer_by_us < now_us, commands.c.turn == 1)
-    return connection.execute(select(commands).where(or_(unsent, silent)).limit(limit).with_for_update()).all()
+    silent = and_(commands.c.state.in_(waiting), commands.c.answer_by_us < answered_by_us, commands.c.turn == 1)
+    return connection.execute(select(commands).where(or_(late, silent)).limit(limit).with_for_update()).all()
 
 
 def unresolved(connection: Connection, device: str) -> Sequence[Any]:
@@ -198,6 +198,12 @@ def unsent(connection: Connection, device: str, counter: int) -> Sequence[Any]:
     query = select(commands).where(
         commands.c.device == device, commands.c.state == State.QUEUED.value, commands.c.counter <= counter
     )
+    return connection.execute(query.with_for_update()).all()
+
+
+def unsent_everywhere(connection: Connection) -> Sequence[Any]:
+    """All sealed but unsent commands; locked."""
+    query = select(commands).where(commands.c.state == State.QUEUED.value, commands.c.counter.is_not(None))
     return connection.execute(query.with_for_update()).all()
 
 

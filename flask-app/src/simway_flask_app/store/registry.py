@@ -69,13 +69,11 @@ class Registry:
             raise UnknownDevice(f"no device {device} is registered")
         return _detail(row)
 
-    def announce_devices(self, now_us: int) -> int:
-        """Puts every device's registry entry into the outbox again (for a new, empty log); how many there were."""
-        with self._database.write() as connection:
-            rows = connection.execute(select(devices.c.device, devices.c.status, devices.c.key_version)).all()
-            for row in rows:
-                outbox.enqueue(connection, "registry", _entry(row.device, row.status, row.key_version, now_us), now_us)
-        return len(rows)
+
+def announce(connection: Connection, now_us: int) -> None:
+    """Puts every device's registry entry into the outbox again, for a log that knows none."""
+    for row in connection.execute(select(devices.c.device, devices.c.status, devices.c.key_version)).all():
+        outbox.enqueue(connection, "registry", _entry(row.device, row.status, row.key_version, now_us), now_us)
 
 
 def note_attached(connection: Connection, event: Attached) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
-from simway_flask_app.store import migrations
+from simway_flask_app.store import grafana_role, migrations
 from simway_flask_app.store.commands import Commands
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.readings import Readings
@@ -39,10 +39,20 @@ class SqlStore(Registry, Readings, Commands):
         """Brings the schema up to date; True when that changed something. Raises ``SchemaMismatch`` when it is newer."""
         return migrations.upgrade(self._database)
 
+    def ensure_grafana_role(self, password: str) -> None:
+        """Makes the role that Grafana reads with (PostgreSQL only). Raises ``StoreError`` when the user may not."""
+        grafana_role.ensure(self._database, password)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A writing transaction, for the modules of the store that take a connection."""
         with self._database.write() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reading, for the same."""
+        with self._database.read() as connection:
             yield connection
 
     def uplink_writer(self) -> UplinkWriter:

@@ -70,8 +70,9 @@ class Outcome:
     duplicates: int = 0
     conflicts: int = 0
     redelivered: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    letters: int = 0
+    refused: int = 0
+    letters: Counter[str] = field(default_factory=Counter)
+    """Dead letters by reason."""
 
 
 class UplinkWriter:
@@ -180,12 +181,10 @@ class _Batch:
     def outcome(self) -> Outcome:
         """For after the commit."""
         names = {series_id: self._series.name(series_id) for series_id in {row[0] for row in self.rows}}
-        rejected: Counter[str] = Counter()
-        for (_, _, reason), total in self.refusals.items():
-            rejected[reason] += total
-        return Outcome(
-            StoredReadings(self.rows, names), self._duplicates, self._conflicts, self._redelivered, rejected, len(self._letters)
-        )
+        refused = sum(total for (_, _, reason), total in self.refusals.items() if reason == REFUSED)
+        reasons = Counter(letter.reason for letter in self._letters)
+        readings = StoredReadings(self.rows, names)
+        return Outcome(readings, self._duplicates, self._conflicts, self._redelivered, refused, reasons)
 
     def _add_unnumbered(self, uplink: Uplink, account: Account, sensors: Sensors) -> None:
         account.sequence.highest += len(uplink.readings)

@@ -1,0 +1,144 @@
+"""What ``device-events`` does to the store: sessions, inventories, and the ledger's transitions. Within one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from simway_protocol.messages import Attached, CommandEvent, Detached, DeviceEvent, Inventory
+from sqlalchemy import Connection, select
+
+from simway_flask_app import ledger
+from simway_flask_app.ledger import Event, State
+from simway_flask_app.sealing import last_deadline_us, seal_confirm
+from simway_flask_app.store import commands, outbox, registry
+from simway_flask_app.store.schema import devices
+
+log = structlog.get_logger()
+
+SEALS_MAX = 8
+"""A command refused for its counter is sealed anew at most this often."""
+ACTOR = "dispatcher"
+DEVICE = "device"
+
+
+class DeviceEvents:
+    """Applies events. ``alarms`` counts reports of devices that were not believed."""
+
+    def __init__(self, master_secret: bytes) -> None:
+        self.master_secret = master_secret
+        self.alarms = 0
+
+    def apply(self, connection: Connection, event: DeviceEvent, now_us: int) -> None:
+        """Takes one event."""
+        if isinstance(event, Attached):
+            registry.note_attached(connection, event)
+            self._check_counter(connection, event.device, event.last_counter, event.t_us, now_us)
+        elif isinstance(event, Detached):
+            registry.note_detached(connection, event)
+        elif isinstance(event, Inventory):
+            registry.note_inventory(connection, event)
+        else:
+            self._command(connection, event, now_us)
+
+    def _check_counter(self, connection: Connection, device: str, reported: int, t_us: int, now_us: int) -> None:
+        """The device accepts only counters above ``reported``: what is sealed below that and not sent yet is sealed anew."""
+        if not registry.note_counter(connection, device, reported):
+            self._alarm(device, reported)
+            return
+        for row in commands.unsent(connection, device, reported):
+            commands.transition(
+                connection, row, State.QUEUED, actor=ACTOR, event="unsealed", t_us=t_us, now_us=now_us, reason="counter",
+                counter=None,
+            )  # fmt: skip
+
+    def _command(self, connection: Connection, event: CommandEvent, now_us: int) -> None:
+        row = commands.find(connection, event.command_id, lock=True)
+        if row is None or row.device != event.device:
+            log.warning("an event of a command that is not in the ledger", device=event.device, command_id=event.command_id)
+            return
+        happened = _meaning(row, event)
+        if happened is None:
+            log.info("an answer that moves nothing", command_id=row.command_id, event=event.event, reason=event.reason)
+        elif happened is Event.BAD_COUNTER:
+            self._bad_counter(connection, row, event, now_us)
+        else:
+            self._move(connection, row, happened, event, now_us)
+
+    def _move(self, connection: Connection, row: Any, happened: Event, event: CommandEvent, now_us: int) -> None:
+        after = ledger.move(row.kind, State(row.state), happened)
+        if after is None:
+            return
+        changes: dict[str, Any] = {}
+        if happened in (Event.SENT, Event.RECEIVED) and (happened is Event.SENT or row.state != State.SENT):
+            changes["sent_generation"] = event.generation
+        if row.kind == "switch" and after in (State.EXECUTED, State.CONFIRMING):
+            changes["answer_by_us"] = last_deadline_us(row, now_us) + commands.ANSWER_GRACE_US
+        actor = event.gateway if happened in (Event.SENT, Event.EXPIRE) else DEVICE
+        commands.transition(
+            connection, row, after, actor=actor, event=str(happened), t_us=event.t_us, now_us=now_us, reason=event.reason,
+            evidence=_evidence(event), **changes,
+        )  # fmt: skip
+        if after is State.CONFIRMING:
+            self._confirm(connection, row, now_us)
+        if row.kind == "audit" and after is State.EXECUTED:
+            self._resolve(connection, row.device, event, now_us)
+
+    def _confirm(self, connection: Connection, row: Any, now_us: int) -> None:
+        key_version = connection.execute(select(devices.c.key_version).where(devices.c.device == row.device)).scalar_one()
+        message = seal_confirm(self.master_secret, row, row.counter or 0, key_version, now_us)
+        outbox.enqueue(connection, "downlink", message, now_us)
+
+    def _bad_counter(self, connection: Connection, row: Any, event: CommandEvent, now_us: int) -> None:
+        reported = event.evidence.get("last_counter")
+        believed = type(reported) is not int or registry.note_counter(connection, row.device, reported)
+        if type(reported) is int and row.counter is not None and believed and reported < row.counter:
+            return  # an answer to an earlier seal, come late
+        if not believed:
+            self._alarm(row.device, reported)
+        if not believed or row.seals >= SEALS_MAX:
+            self._move(connection, row, Event.REFUSED, event, now_us)
+        elif ledger.move(row.kind, State(row.state), Event.BAD_COUNTER) is not None:
+            commands.transition(
+                connection, row, State.QUEUED, actor=DEVICE, event=str(Event.BAD_COUNTER), t_us=event.t_us, now_us=now_us,
+                reason=event.reason, evidence=_evidence(event), counter=None,
+            )  # fmt: skip
+
+    def _resolve(self, connection: Connection, device: str, event: CommandEvent, now_us: int) -> None:
+        """An audit brings the device's journal: it may tell what became of commands whose end is UNKNOWN."""
+        journal = event.evidence.get("journal")
+        if not isinstance(journal, dict):
+            return
+        for row in commands.unresolved(connection, device):
+            try:
+                happened = ledger.event_of_audit(journal, row.kind, row.command_id, row.counter or 0)
+            except (TypeError, ValueError, AttributeError, KeyError):
+                log.warning("a journal that cannot be read", device=device)
+                return
+            after = None if happened is None else ledger.move(row.kind, State(row.state), happened)
+            if after is not None:
+                reason = "never_received" if happened is Event.REFUSED else ""
+                commands.transition(
+                    connection, row, after, actor=DEVICE, event="audited", t_us=event.t_us, now_us=now_us, reason=reason,
+                    evidence={"audit": event.command_id},
+                )  # fmt: skip
+
+    def _alarm(self, device: str, reported: object) -> None:
+        self.alarms += 1
+        log.error("a device reports a command counter that cannot be true; it is not believed", device=device, reported=reported)
+
+
+def _meaning(row: Any, event: CommandEvent) -> Event | None:
+    if event.event == "result":
+        proves = event.iccid == row.target_iccid and event.generation > row.sent_generation
+        return ledger.event_of_result(row.kind, event.outcome, event.reason, proves=proves)
+    if event.event == "closed":
+        return ledger.event_of_closed(event.outcome)
+    return {"sent": Event.SENT, "received": Event.RECEIVED, "expired": Event.EXPIRE}.get(event.event)
+
+
+def _evidence(event: CommandEvent) -> dict[str, Any]:
+    """What goes into the history beside the words: the session, and what the device told; ``{}`` for a mere transmission."""
+    if event.event in ("sent", "expired"):
+        return {}
+    return {"generation": event.generation, "iccid": event.iccid, **event.evidence}

@@ -1,0 +1,280 @@
+"""The dispatcher: the store's outbox into the log, and ``device-events`` into the ledger (design, section 8).
+
+One thread does it all in turn: events first, until none is left; then what the clock decides, so that nothing expires while its
+answer waits to be read; then sealing, one command outstanding per device; then the outbox. Each step is a transaction that can
+be repeated: a crash between two costs at most a message written twice, which every reader of the log bears.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import Any
+
+import structlog
+from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Reader, Record
+from simway_protocol.errors import LocalError
+from simway_protocol.messages import BadMessage, DeadLetter, decode
+from sqlalchemy import Connection, or_, select
+
+from simway_flask_app import ledger, sealing
+from simway_flask_app.device_events import ACTOR, DeviceEvents
+from simway_flask_app.ledger import Event as Happening
+from simway_flask_app.ledger import State
+from simway_flask_app.store import commands, outbox, positions, registry
+from simway_flask_app.store.outbox import OutboxRow
+from simway_flask_app.store.port import StoreError, StoreUnavailable
+from simway_flask_app.store.positions import Follower, Gap, PositionMoved
+from simway_flask_app.store.schema import commands as commands_table
+from simway_flask_app.store.schema import devices
+from simway_flask_app.store.sql import SqlStore
+
+log = structlog.get_logger()
+
+TOPIC = "device-events"
+CONSUMER = "dispatcher"
+POLL_S = 0.1
+"""The pace: so long may a new command wait before it is sealed."""
+EXPIRE_GRACE_US = 5_000_000
+"""An unsent command expires here so long after its time: a gateway that sent it in time has said so by then."""
+PUBLISH_TIMEOUT_S = 15.0
+RECORDS_MAX = 500
+ROWS_MAX = 500
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+
+Report = Callable[[str, str | None], None]
+
+
+def utc_now_us() -> int:
+    """The clock."""
+    return time.time_ns() // 1000
+
+
+def unheard(_name: str, _wrong: str | None) -> None:
+    """A report to nobody."""
+
+
+class Dispatcher:
+    """``run`` blocks until ``stopping`` is set. ``turn`` is one round of it, for tests."""
+
+    def __init__(
+        self, target: Log, store: SqlStore, events: DeviceEvents, *, stopping: Event, report: Report = unheard,
+        on_published: Callable[[str, int], None] | None = None, now_us: Callable[[], int] = utc_now_us,
+    ) -> None:  # fmt: skip
+        self._log, self._store, self._events = target, store, events
+        self._stopping, self._report, self._now_us, self._on_published = stopping, report, now_us, on_published
+        self._follower = Follower(CONSUMER, "", TOPIC)
+        self._next: dict[int, int] = {}
+        self._reader: Reader | None = None
+
+    def run(self) -> None:
+        """Dispatches until told to stop; waits for a log or store that is away."""
+        wait_s = RETRY_FIRST_S
+        while not self._stopping.is_set():
+            try:
+                self.turn()
+                self._report("log", None)
+                self._report("store", None)
+                wait_s = RETRY_FIRST_S
+                continue
+            except PositionMoved as moved:
+                log.warning("another dispatcher moved the positions: run only one", detail=str(moved))
+                self._report("store", str(moved))
+            except LogUnavailable as error:
+                log.warning("the log is away; waiting", detail=str(error))
+                self._report("log", str(error))
+            except StoreUnavailable as error:
+                log.warning("the store is away; waiting", detail=str(error))
+                self._report("store", str(error))
+            except StoreError as error:
+                log.error("the store refuses", detail=str(error))
+                self._report("store", str(error))
+            self.close()
+            self._stopping.wait(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
+        self.close()
+
+    def turn(self, poll_s: float = POLL_S) -> int:
+        """One round; gives how many events it took. Raises ``LogError`` and ``StoreError``."""
+        reader = self._reader = self._reader or self._begin()
+        try:
+            records = reader.poll(poll_s, RECORDS_MAX)
+        except OffsetGone as gone:
+            self._skip(reader, gone)
+            return 0
+        if records:
+            self._take(records)
+        self._work(drained=not records)
+        self.publish()
+        return len(records)
+
+    def close(self) -> None:
+        """Frees the reader; the next ``turn`` begins at the stored positions."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def publish(self) -> int:
+        """Moves what waits in the outbox to the log; gives how many records. Raises ``LogUnavailable``, ``StoreError``."""
+        moved = 0
+        while True:
+            with self._store.reading() as connection:
+                rows = outbox.waiting(connection, ROWS_MAX)
+            if not rows:
+                return moved
+            for run in _runs(rows):
+                self._publish(run)
+                with self._store.transaction() as connection:
+                    outbox.remove(connection, [row.id for row in run])
+            moved += len(rows)
+
+    def _publish(self, run: Sequence[OutboxRow]) -> None:
+        topic = run[0].topic
+        try:
+            self._append(topic, run)
+        except LogRefused as error:
+            if len(run) > 1:
+                for row in run:
+                    self._publish([row])
+                return
+            log.error(
+                "the log will never take a message; dropped from the outbox", topic=topic, key=run[0].key, detail=str(error)
+            )
+        if self._on_published is not None:
+            self._on_published(topic, len(run))
+
+    def _append(self, topic: str, run: Sequence[OutboxRow]) -> None:
+        records = [(row.key.encode() or None, row.value) for row in run]
+        try:
+            self._log.append(topic, 0, records).result(PUBLISH_TIMEOUT_S)
+        except TimeoutError as error:
+            raise LogUnavailable(f"{topic}: no acknowledgement in {PUBLISH_TIMEOUT_S:g} s") from error
+
+    def _begin(self) -> Reader:
+        self._follower = Follower(CONSUMER, self._log.identity(TOPIC), TOPIC)
+        self._announce(self._log.identity("registry"))
+        with self._store.reading() as connection:
+            known = positions.load(connection, self._follower)
+        self._next = {partition: known.get(partition, 0) for partition in range(self._log.partitions(TOPIC))}
+        return self._log.reader(TOPIC, self._next)
+
+    def _announce(self, log_id: str) -> None:
+        """A log that was never written to before knows no device, and no command that the last one held."""
+        follower = Follower("announced", log_id, "registry")
+        with self._store.reading() as connection:
+            if positions.load(connection, follower):
+                return
+        log.info("a new log: announcing every device to it", log_id=log_id)
+        now_us = self._now_us()
+        with self._store.transaction() as connection:
+            positions.advance(connection, follower, {0: (0, 1)})
+            registry.announce(connection, now_us)
+            for row in commands.unsent_everywhere(connection):
+                commands.transition(
+                    connection, row, State.QUEUED, actor=ACTOR, event="unsealed", t_us=now_us, now_us=now_us, reason="new_log",
+                    counter=None,
+                )  # fmt: skip
+
+    def _take(self, records: Sequence[Record]) -> None:
+        now_us = self._now_us()
+        moves = {record.partition: (self._next[record.partition], record.offset + 1) for record in records}
+        with self._store.transaction() as connection:
+            positions.advance(connection, self._follower, moves)
+            for record in records:
+                self._apply(connection, record, now_us)
+        self._next |= {partition: after for partition, (_, after) in moves.items()}
+
+    def _apply(self, connection: Connection, record: Record, now_us: int) -> None:
+        try:
+            event = decode(TOPIC, record.value)
+        except BadMessage as error:
+            log.error("a device event does not decode", offset=record.offset, detail=str(error))
+            where = f"{TOPIC}/{record.partition} offset {record.offset}: {error}"
+            letter = DeadLetter(CONSUMER, "corrupt_record", now_us, detail=where, payload=record.value[: 64 * 1024])
+            outbox.bury(connection, [letter], now_us)
+            return
+        self._events.apply(connection, event, now_us)
+
+    def _skip(self, reader: Reader, gone: OffsetGone) -> None:
+        """Retention took events: written down, and what they would have told shows as UNKNOWN in time."""
+        expected = self._next[gone.partition]
+        target = gone.earliest if gone.wanted < gone.earliest else gone.end
+        log.error("device events are gone from the log before they were read", detail=str(gone), going_on_at=target)
+        with self._store.transaction() as connection:
+            positions.advance(connection, self._follower, {gone.partition: (expected, target)})
+            if target > expected:
+                positions.note_gap(connection, self._follower, Gap(gone.partition, expected, target - 1), self._now_us())
+        self._next[gone.partition] = target
+        reader.seek(gone.partition, target)
+
+    def _work(self, *, drained: bool) -> None:
+        """Overdue, cancel, seal: looked for by reading, so that an idle round takes no lock."""
+        now_us = self._now_us()
+        with self._store.reading() as connection:
+            if not self._has_work(connection, now_us):
+                return
+        with self._store.transaction() as connection:
+            if drained:
+                self._expire(connection, now_us)
+            for row in commands.to_cancel(connection, ROWS_MAX):
+                self._seal_cancel(connection, row, now_us)
+            for row in commands.to_seal(connection, ROWS_MAX):
+                self._seal(connection, row, now_us)
+
+    def _has_work(self, connection: Connection, now_us: int) -> bool:
+        table = commands_table.c
+        unsealed = (table.state == State.QUEUED.value) & table.counter.is_(None)
+        late = (table.state == State.QUEUED.value) & (table.expires_us < now_us - EXPIRE_GRACE_US)
+        silent = (table.turn == 1) & (table.answer_by_us < now_us)
+        query = select(table.command_id).where(or_(unsealed, late, silent, table.cancel_pending == 1)).limit(1)
+        return connection.execute(query).first() is not None
+
+    def _expire(self, connection: Connection, now_us: int) -> None:
+        for row in commands.overdue(connection, now_us, now_us - EXPIRE_GRACE_US, ROWS_MAX):
+            happened = Happening.EXPIRE if row.state == State.QUEUED else Happening.LAPSE
+            after = ledger.move(row.kind, State(row.state), happened)
+            assert after is not None
+            reason = "not_sent_in_time" if happened is Happening.EXPIRE else "no_answer_in_time"
+            commands.transition(
+                connection, row, after, actor=ACTOR, event=str(happened), t_us=now_us, now_us=now_us, reason=reason
+            )
+
+    def _seal(self, connection: Connection, row: Any, now_us: int) -> None:
+        counter, key_version = registry.next_counter(connection, row.device)
+        try:
+            message = sealing.seal_command(self._events.master_secret, row, counter, key_version)
+        except LocalError as error:
+            after = ledger.move(row.kind, State.QUEUED, Happening.REFUSED)
+            assert after is not None
+            commands.transition(
+                connection, row, after, actor=ACTOR, event="refused", t_us=now_us, now_us=now_us, reason="bad_target",
+                evidence={"detail": str(error)},
+            )  # fmt: skip
+            return
+        outbox.enqueue(connection, "downlink", message, now_us)
+        generation = registry.session_generation(connection, row.device)
+        commands.transition(
+            connection, row, State.QUEUED, actor=ACTOR, event="sealed", t_us=now_us, now_us=now_us, counter=counter,
+            seals=row.seals + 1, sent_generation=generation,
+        )  # fmt: skip
+
+    def _seal_cancel(self, connection: Connection, row: Any, now_us: int) -> None:
+        key_version = connection.execute(select(devices.c.key_version).where(devices.c.device == row.device)).scalar_one()
+        message = sealing.seal_cancel(self._events.master_secret, row, row.counter or 0, key_version)
+        outbox.enqueue(connection, "downlink", message, now_us)
+        commands.transition(
+            connection, row, State(row.state), actor=ACTOR, event="cancel_sent", t_us=now_us, now_us=now_us, cancel_pending=0
+        )
+
+
+def _runs(rows: Sequence[OutboxRow]) -> list[list[OutboxRow]]:
+    """Neighbours of one topic together, in order."""
+    runs: list[list[OutboxRow]] = []
+    for row in rows:
+        if runs and runs[-1][0].topic == row.topic:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs

@@ -1,0 +1,161 @@
+"""The entry points: settings in, a running process out. ``__main__`` picks one."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import structlog
+from simway_backbone import logs, metrics, open_log
+from simway_backbone.log import Log, LogError
+from simway_backbone.service import Service, StartError, run_service
+from simway_backbone.settings import SettingError, read_secret
+
+from simway_flask_app import init
+from simway_flask_app.device_events import DeviceEvents
+from simway_flask_app.dispatcher import Dispatcher
+from simway_flask_app.dispatcher import utc_now_us as now_us
+from simway_flask_app.gauges import Gauges
+from simway_flask_app.recorder import CONSUMER, TOPIC, Recorder
+from simway_flask_app.settings import (
+    DispatcherSettings,
+    InitSettings,
+    RecorderSettings,
+    StoreSettings,
+    WebSettings,
+    read_master_secret,
+)
+from simway_flask_app.store.port import SchemaMismatch, StoreError, StoreUnavailable
+from simway_flask_app.store.retention import Retention
+from simway_flask_app.store.sql import SqlStore, open_store
+from simway_flask_app.store.uplinks import Outcome
+
+log = structlog.get_logger()
+
+DAY_US = 24 * 3600 * 1_000_000
+STOP_DEADLINE_S = 10.0
+LOG_CLOSE_S = 3.0
+"""How long appends under way may take at the end."""
+
+
+def run_init(settings: InitSettings) -> None:
+    """Makes what is missing, then returns. Ends the process with status 1 or 2 and one clear line when it cannot."""
+    logs.configure("init", settings.log_level, settings.log_format)
+    try:
+        init.initialise(settings, now_us=now_us)
+    except SettingError as error:
+        sys.exit(_say("init", error, 2))
+    except (LogError, StoreError, OSError) as error:
+        sys.exit(_say("init", error, 1))
+
+
+def run_web(settings: WebSettings) -> None:
+    """Serves the REST API and the page until told to stop."""
+    from simway_flask_app.web.app import WebConfig, create_app
+    from simway_flask_app.web.serve import serve
+
+    logs.configure("web", settings.log_level, settings.log_format)
+    try:
+        config = WebConfig(
+            admin_token=read_secret(settings.admin_token_file, "ADMIN_TOKEN_FILE"),
+            session_secret=read_secret(settings.session_secret_file, "SESSION_SECRET_FILE").encode(),
+            master_secret=read_master_secret(settings.master_secret_file),
+        )
+        url = settings.store.complete_url()
+        checked = open_store(url)
+        _await_schema(checked)
+        checked.close()
+    except (SettingError, SchemaMismatch) as error:
+        sys.exit(_say("web", error, 2))
+    serve(lambda: create_app(config, open_store(url)), host=settings.host, port=settings.port)
+
+
+def run_recorder(settings: RecorderSettings) -> None:
+    """Records until told to stop."""
+    run_service(
+        "recorder", lambda service: _record(service, settings), metrics_host=settings.service.metrics_host,
+        metrics_port=settings.service.metrics_port, log_level=settings.service.log_level,
+        log_format=settings.service.log_format, stop_deadline_s=STOP_DEADLINE_S,
+    )  # fmt: skip
+
+
+def run_dispatcher(settings: DispatcherSettings) -> None:
+    """Dispatches until told to stop."""
+    run_service(
+        "dispatcher", lambda service: _dispatch(service, settings), metrics_host=settings.service.metrics_host,
+        metrics_port=settings.service.metrics_port, log_level=settings.service.log_level,
+        log_format=settings.service.log_format, stop_deadline_s=STOP_DEADLINE_S,
+    )  # fmt: skip
+
+
+def _record(service: Service, settings: RecorderSettings) -> None:
+    store = _open_store(service, settings.store)
+    opened = _open_log(service, settings.log_url, "recorder")
+    recorder = Recorder(
+        opened, store.uplink_writer(), stopping=service.stopping, report=service.health.set, on_outcome=_note_outcome,
+        on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc,
+    )  # fmt: skip
+    retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
+    service.defer(retention.join)
+    retention.start()
+    recorder.run()
+
+
+def _dispatch(service: Service, settings: DispatcherSettings) -> None:
+    master_secret = read_master_secret(settings.master_secret_file)
+    store = _open_store(service, settings.store)
+    opened = _open_log(service, settings.log_url, "dispatcher")
+    gauges = Gauges(store, stopping=service.stopping, now_us=now_us)
+    service.defer(gauges.join)
+    gauges.start()
+    events = DeviceEvents(master_secret)
+    Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set).run()
+
+
+def _open_store(service: Service, settings: StoreSettings) -> SqlStore:
+    store = open_store(settings.complete_url())
+    service.defer(store.close)
+    try:
+        _await_schema(store, service)
+    except SchemaMismatch as error:
+        raise StartError(str(error)) from error
+    return store
+
+
+def _await_schema(store: SqlStore, service: Service | None = None) -> None:
+    """Waits for a database that is away; raises ``SchemaMismatch``."""
+    while service is None or not service.stopping.is_set():
+        try:
+            store.check_schema()
+            return
+        except StoreUnavailable as error:
+            log.warning("the store is away; waiting", detail=str(error))
+            if service is None:
+                time.sleep(1)
+            else:
+                service.health.set("store", str(error))
+                service.stopping.wait(1)
+
+
+def _open_log(service: Service, url: str, client_id: str) -> Log:
+    opened = open_log(url, client_id=client_id)
+    service.defer(lambda: opened.close(LOG_CLOSE_S))
+    return opened
+
+
+def _note_outcome(outcome: Outcome, seconds: float) -> None:
+    metrics.COMMIT_SECONDS.observe(seconds)
+    metrics.COMMIT_ROWS.observe(len(outcome.readings))
+    for name, count in (
+        ("stored", len(outcome.readings)), ("duplicate", outcome.duplicates), ("conflict", outcome.conflicts),
+        ("redelivered", outcome.redelivered), ("refused", outcome.refused),
+    ):  # fmt: skip
+        if count:
+            metrics.READINGS_RECORDED.labels(name).inc(count)
+    for reason, count in outcome.letters.items():
+        metrics.DEAD_LETTERS.labels(CONSUMER, reason).inc(count)
+
+
+def _say(name: str, error: Exception, status: int) -> int:
+    print(f"error: {name}: {error}", file=sys.stderr, flush=True)
+    return status

@@ -1,0 +1,239 @@
+"""The recorder: topic ``uplink`` into the store, each record once (design, section 2).
+
+Positions are kept in the store, in the transaction of the readings. What cannot be stored goes to the dead letters: a record
+that does not decode, and, by halving, just the one record or row that the database refuses. A database or log that is away is
+waited for. What retention took before it was read is counted as missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+import structlog
+from simway_backbone.log import Log, LogUnavailable, OffsetGone, Reader, Record
+from simway_protocol.messages import BadMessage, DeadLetter, Uplink, UplinkBatch, decode
+
+from simway_flask_app.store.port import StoreError, StoreUnavailable
+from simway_flask_app.store.positions import Follower, Gap, PositionMoved
+from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
+
+log = structlog.get_logger()
+
+TOPIC = "uplink"
+CONSUMER = "recorder"
+READINGS_MAX = 10_000
+"""Readings in one transaction, about: a record is never divided."""
+POLL_S = 0.5
+RECORDS_MAX = 2_000
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+PAYLOAD_MAX_BYTES = 64 * 1024
+"""So much of a record that does not decode is kept with its dead letter."""
+
+Report = Callable[[str, str | None], None]
+"""Tells health that something (``log``, ``store``) is well (None) or what is wrong with it."""
+
+
+def utc_now_us() -> int:
+    """The clock."""
+    return time.time_ns() // 1000
+
+
+def unheard(_name: str, _wrong: str | None) -> None:
+    """A report to nobody."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A record, decoded. ``letter`` is there instead of uplinks when it does not decode."""
+
+    record: Record
+    uplinks: list[Uplink] = field(default_factory=list)
+    letter: DeadLetter | None = None
+
+    @property
+    def readings(self) -> int:
+        """How many readings it holds."""
+        return sum(len(uplink.readings) for uplink in self.uplinks)
+
+
+class _Stopped(Exception):
+    """Told to stop while the store was away: nothing was done."""
+
+
+class Recorder:
+    """One recorder over all partitions. ``run`` blocks until ``stopping`` is set.
+
+    ``on_stored`` is called after each commit with the readings that are new, in this thread: it must not block.
+    ``on_outcome`` the same, for metrics.
+    """
+
+    def __init__(
+        self, source: Log, writer: UplinkWriter, *, stopping: Event, report: Report = unheard,
+        on_stored: Callable[[StoredReadings], None] | None = None, on_outcome: Callable[[Outcome, float], None] | None = None,
+        on_missing: Callable[[int], None] | None = None, now_us: Callable[[], int] = utc_now_us,
+    ) -> None:  # fmt: skip
+        self._log, self._writer, self._stopping, self._report, self._now_us = source, writer, stopping, report, now_us
+        self._on_stored, self._on_outcome, self._on_missing = on_stored, on_outcome, on_missing
+        self._follower = Follower(CONSUMER, "", TOPIC)
+        self._next: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Records until told to stop. Returns with everything committed that was acknowledged by the store."""
+        while not self._stopping.is_set():
+            reader = self._begin()
+            if reader is None:
+                return
+            try:
+                self._follow(reader)
+            except PositionMoved as moved:
+                log.warning("positions moved; loading them anew", detail=str(moved))
+                self._stopping.wait(RETRY_FIRST_S)
+            except StoreError as error:
+                log.error("the store refuses what it must take; trying again", detail=str(error))
+                self._report("store", str(error))
+                self._stopping.wait(RETRY_MAX_S)
+            except _Stopped:
+                return
+            finally:
+                reader.close()
+
+    def lag(self) -> int:
+        """How many records wait in the log. Blocks on the log; raises ``LogError``."""
+        return sum(max(0, end - self._next.get(partition, first)) for partition, (first, end) in self._log.bounds(TOPIC).items())
+
+    def _begin(self) -> Reader | None:
+        """A reader at the stored positions, once log and store answer; None when told to stop."""
+        wait_s = RETRY_FIRST_S
+        while not self._stopping.is_set():
+            try:
+                self._follower = Follower(CONSUMER, self._log.identity(TOPIC), TOPIC)
+                partitions = range(self._log.partitions(TOPIC))
+                known = self._writer.positions(self._follower)
+                self._next = {partition: known.get(partition, 0) for partition in partitions}
+                self._report("log", None)
+                self._report("store", None)
+                if not known:
+                    log.info("a log never read before: from its beginning", log_id=self._follower.log_id)
+                return self._log.reader(TOPIC, self._next)
+            except LogUnavailable as error:
+                self._report("log", str(error))
+            except StoreError as error:
+                self._report("store", str(error))
+            self._stopping.wait(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
+        return None
+
+    def _follow(self, reader: Reader) -> None:
+        while not self._stopping.is_set():
+            try:
+                records = reader.poll(POLL_S, RECORDS_MAX)
+            except OffsetGone as gone:
+                self._skip(reader, gone)
+                continue
+            except LogUnavailable as error:
+                self._report("log", str(error))
+                self._stopping.wait(RETRY_FIRST_S)
+                continue
+            self._report("log", None)
+            self._take([_decode(record, self._now_us()) for record in records])
+
+    def _take(self, parts: Sequence[Part]) -> None:
+        """Stores parts in transactions of about ``READINGS_MAX`` readings."""
+        batch: list[Part] = []
+        readings = 0
+        for part in parts:
+            size = part.readings
+            if batch and readings + size > READINGS_MAX:
+                self._store(batch)
+                batch, readings = [], 0
+            batch.append(part)
+            readings += size
+        if batch:
+            self._store(batch)
+
+    def _store(self, parts: Sequence[Part]) -> None:
+        """Stores parts for good, however long that takes. Raises ``_Stopped``, ``PositionMoved`` and what ``_divide`` raises."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                self._commit(parts)
+                return
+            except PositionMoved:
+                raise
+            except StoreUnavailable as error:
+                log.warning("the store is away; waiting", detail=str(error))
+                self._report("store", str(error))
+            except StoreError as error:
+                self._divide(parts, error)
+                return
+            if self._stopping.wait(wait_s):
+                raise _Stopped
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
+
+    def _divide(self, parts: Sequence[Part], error: StoreError) -> None:
+        """The store refuses this as a whole: halves it, until the one record at fault goes to the dead letters."""
+        if len(parts) > 1:
+            half = len(parts) // 2
+            self._store(parts[:half])
+            self._store(parts[half:])
+            return
+        if not parts[0].uplinks:
+            raise error
+        log.error("the store refuses a record; it goes to the dead letters", detail=str(error), offset=parts[0].record.offset)
+        letter = _letter(parts[0].record, "refused_by_store", str(error), self._now_us())
+        self._store([Part(parts[0].record, letter=letter)])
+
+    def _commit(self, parts: Sequence[Part]) -> None:
+        moves: dict[int, tuple[int, int]] = {}
+        for part in parts:
+            partition = part.record.partition
+            moves[partition] = (self._next[partition], part.record.offset + 1)
+        uplinks = [uplink for part in parts for uplink in part.uplinks]
+        buried = [part.letter for part in parts if part.letter is not None]
+        started_s = time.perf_counter()
+        outcome = self._writer.store(uplinks, self._follower, moves, now_us=self._now_us(), letters=buried)
+        self._next |= {partition: after for partition, (_, after) in moves.items()}
+        self._report("store", None)
+        if self._on_outcome is not None:
+            self._on_outcome(outcome, time.perf_counter() - started_s)
+        if self._on_stored is not None and outcome.readings:
+            self._on_stored(outcome.readings)
+
+    def _skip(self, reader: Reader, gone: OffsetGone) -> None:
+        """Retention took what was not read: written down, counted, and then the reading goes on."""
+        expected = self._next[gone.partition]
+        target = gone.earliest if gone.wanted < gone.earliest else gone.end
+        missing = max(0, target - expected)
+        fresh = expected == 0 and gone.wanted == 0
+        log.log(20 if fresh else 40, "offsets are gone from the log", detail=str(gone), missing=missing, going_on_at=target)
+        gap = Gap(gone.partition, expected, target - 1)
+        try:
+            self._writer.store(
+                [], self._follower, {gone.partition: (expected, target)}, now_us=self._now_us(), gaps=[gap] if missing else []
+            )
+        except StoreUnavailable as error:
+            self._report("store", str(error))
+            self._stopping.wait(RETRY_FIRST_S)
+            return
+        self._next[gone.partition] = target
+        if self._on_missing is not None:
+            self._on_missing(missing)
+        reader.seek(gone.partition, target)
+
+
+def _decode(record: Record, now_us: int) -> Part:
+    try:
+        batch: UplinkBatch = decode(TOPIC, record.value)
+    except BadMessage as error:
+        log.error("a record does not decode", partition=record.partition, offset=record.offset, detail=str(error))
+        return Part(record, letter=_letter(record, "corrupt_record", str(error), now_us))
+    return Part(record, batch.uplinks)
+
+
+def _letter(record: Record, reason: str, detail: str, now_us: int) -> DeadLetter:
+    where = f"{TOPIC}/{record.partition} offset {record.offset}: {detail}"
+    return DeadLetter(source=CONSUMER, reason=reason, t_us=now_us, detail=where, payload=record.value[:PAYLOAD_MAX_BYTES])
