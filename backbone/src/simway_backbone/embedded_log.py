@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+import apsw
 import structlog
 from simway_protocol.topics import TOPICS, Topic
 
@@ -22,6 +23,8 @@ from simway_backbone.log import LogError, LogUnavailable, Pairs, Reader, refuse_
 SEGMENT_MAX_BYTES = 256_000_000
 SEGMENTS_PER_RETENTION = 24
 """A segment is closed at this part of the retention: so much longer than it must be kept, a record may be kept."""
+MAINTAIN_EVERY_S = 30.0
+"""Between two looks at whether segments are to be closed or dropped."""
 WAITING_MAX_BYTES = 64_000_000
 """What may wait for the disk; further appends fail at once."""
 
@@ -35,12 +38,17 @@ class EmbeddedLog:
     """
 
     def __init__(
-        self, folder: str | Path, *, topics: Mapping[str, Topic] = TOPICS, segment_max_bytes: int = SEGMENT_MAX_BYTES
+        self,
+        folder: str | Path,
+        *,
+        topics: Mapping[str, Topic] = TOPICS,
+        segment_max_bytes: int = SEGMENT_MAX_BYTES,
+        maintain_every_s: float = MAINTAIN_EVERY_S,
     ) -> None:
         sqlite.check_version()
         self._folder = Path(folder)
         self._descriptors = topics
-        self._segment_max_bytes = segment_max_bytes
+        self._segment_max_bytes, self._maintain_every_s = segment_max_bytes, maintain_every_s
         self._catalog = Catalog(self._folder)
         self._id = ""
         self._partitions: dict[str, int] = {}
@@ -81,7 +89,9 @@ class EmbeddedLog:
                 raise refused
             size = sum(len(value) + 100 for _, value in records)
             if not self._running_writer().put(Append(future, topic, partition, records, size), WAITING_MAX_BYTES):
-                raise LogUnavailable(f"{self._folder}: more than {WAITING_MAX_BYTES} bytes wait for the disk")
+                raise LogUnavailable(
+                    f"{self._folder}: more than {WAITING_MAX_BYTES} bytes wait for the disk, or it is being closed"
+                )
         except LogError as error:
             future.set_exception(error)
         return future
@@ -108,7 +118,7 @@ class EmbeddedLog:
         with self._lock:
             if self._closed:
                 raise LogUnavailable("the log is closed")
-            self._writer = self._writer or WriterThread(self._open_topic, self._maintain)
+            self._writer = self._writer or WriterThread(self._open_topic, self._maintain, self._maintain_every_s)
             return self._writer
 
     def _read_catalog(self) -> None:
@@ -128,7 +138,7 @@ class EmbeddedLog:
             try:
                 self._roll_if_due(name, writer)
                 self._drop_expired(name)
-            except LogError as error:
+            except (LogError, apsw.Error, OSError) as error:
                 _log.warning("log maintenance failed", topic=name, error=str(error))
 
     def _roll_if_due(self, name: str, writer: TopicWriter) -> None:

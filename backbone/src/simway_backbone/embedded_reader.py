@@ -15,6 +15,10 @@ PAUSE_MIN_S, PAUSE_MAX_S = 0.001, 0.020
 """Between two looks at a topic without news; doubles from the one to the other."""
 
 
+LOOK_ON_EVERY_S = 0.25
+"""Between two looks at whether a segment without news was closed."""
+
+
 def find_bounds(files: TopicFiles) -> dict[int, tuple[int, int]]:
     """Per partition: the earliest offset that is there, and the next one."""
     while True:
@@ -43,6 +47,7 @@ class EmbeddedReader:
         self._all = len(positions) == partitions
         self._segment: Segment | None = None
         self._last_seq = 0
+        self._look_on_at_s = 0.0
 
     def poll(self, timeout_s: float, max_records: int = 500) -> list[Record]:
         """See ``Reader``."""
@@ -76,6 +81,10 @@ class EmbeddedReader:
         """The next records; True when there may be more at once (rows that were not for us, or the next segment)."""
         rows = self._next_rows(segment, max_records)
         if not rows:
+            now_s = time.monotonic()
+            if now_s < self._look_on_at_s:
+                return [], False
+            self._look_on_at_s = now_s + LOOK_ON_EVERY_S
             if not segment.closed():
                 return [], False
             rows = self._next_rows(segment, max_records)  # what came before it was closed
@@ -99,6 +108,7 @@ class EmbeddedReader:
         self.close()
         with suppress(SegmentMissing):
             self._segment, self._last_seq = self._files.open(segment.number + 1), 0
+            self._look_on_at_s = 0.0
 
     def _open_at_positions(self) -> Segment:
         """Opens the segment with the first record still to be read; ``OffsetGone`` when one of the positions is not there."""

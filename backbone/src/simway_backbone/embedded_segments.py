@@ -17,7 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -100,8 +100,9 @@ class Segment:
         return dict(sqlite.rows(self.db, _HEADS))
 
     def close(self) -> None:
-        """Closes the file."""
-        self.db.close(True)
+        """Closes the file. SQLite may write on closing: that a failing disk refuses this changes nothing."""
+        with suppress(apsw.Error, OSError):
+            self.db.close(True)
 
 
 class TopicFiles:

@@ -26,7 +26,6 @@ GROUP_MAX_BYTES = 4_000_000
 """One transaction takes about this much."""
 STATEMENT_MAX_ROWS = 200
 """Rows in one statement; each number of rows is a statement of its own, which apsw keeps prepared."""
-MAINTAIN_EVERY_S = 30.0
 
 
 class Append(NamedTuple):
@@ -130,35 +129,41 @@ def _compact(db: apsw.Connection, appends: list[Append]) -> None:
     )
 
 
+Maintain = Callable[[dict[str, TopicWriter]], None]
+
+
 class WriterThread:
     """Takes appends from any thread and commits them. ``maintain`` is called now and then, between commits."""
 
-    def __init__(self, open_topic: Callable[[str], TopicWriter], maintain: Callable[[dict[str, TopicWriter]], None]) -> None:
-        self._open_topic, self._maintain = open_topic, maintain
+    def __init__(self, open_topic: Callable[[str], TopicWriter], maintain: Maintain, maintain_every_s: float) -> None:
+        self._open_topic, self._maintain, self._maintain_every_s = open_topic, maintain, maintain_every_s
         self._waiting: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
         self._topics: dict[str, TopicWriter] = {}
         self._lock = threading.Lock()
         self._waiting_bytes = 0
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
     def put(self, append: Append, waiting_max_bytes: int) -> bool:
-        """Queues an append; False when too much waits already. Does not block."""
+        """Queues an append; False when too much waits already, or the thread ends. Does not block."""
         with self._lock:
-            if self._waiting_bytes + append.size_bytes > waiting_max_bytes:
+            if self._closed or self._waiting_bytes + append.size_bytes > waiting_max_bytes:
                 return False
             self._waiting_bytes += append.size_bytes
-        self._waiting.put(append)
+            self._waiting.put(append)
         return True
 
     def close(self, timeout_s: float) -> None:
         """Commits what waits, then ends the thread; gives up after ``timeout_s``."""
-        self._waiting.put(None)
+        with self._lock:
+            self._closed = True
+            self._waiting.put(None)
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         going_on = True
-        maintain_at_s = time.monotonic() + MAINTAIN_EVERY_S
+        maintain_at_s = time.monotonic() + self._maintain_every_s
         while going_on:
             group, going_on = self._take_group(max(0.0, maintain_at_s - time.monotonic()))
             by_topic: dict[str, list[Append]] = {}
@@ -168,7 +173,7 @@ class WriterThread:
                 self._commit(topic, appends)
             if time.monotonic() >= maintain_at_s:
                 self._maintain(self._topics)
-                maintain_at_s = time.monotonic() + MAINTAIN_EVERY_S
+                maintain_at_s = time.monotonic() + self._maintain_every_s
         for topic_writer in self._topics.values():
             topic_writer.reset()
 
@@ -203,7 +208,7 @@ class WriterThread:
                 self._waiting_bytes -= sum(append.size_bytes for append in appends)
 
     def _fail(self, topic: str, appends: list[Append], error: Exception) -> None:
-        if topic in self._topics:
-            self._topics[topic].reset()
         for append in appends:
             append.future.set_exception(error if isinstance(error, LogUnavailable) else LogUnavailable(f"{topic}: {error!r}"))
+        if topic in self._topics:
+            self._topics[topic].reset()
