@@ -47,9 +47,12 @@ class Appender:
         self._idle: asyncio.Event | None = None
         self.added = self.dropped = self.refused = 0
 
-    def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None) -> bool:
-        """Queues a record; ``durable`` is called on the loop once the log has it. False, and counted: the queue is full."""
-        if len(self._waiting) + len(self._under_way) >= self._records_max:
+    def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False) -> bool:
+        """Queues a record; ``durable`` is called on the loop once the log has it. False, and counted: the queue is full.
+
+        ``always`` takes it even then, for what is bounded by other means.
+        """
+        if not always and len(self._waiting) + len(self._under_way) >= self._records_max:
             self.dropped += 1
             return False
         self.added += 1

@@ -1,0 +1,308 @@
+"""One worker process: an event loop around the endpoint. Datagrams come in batches straight from the socket.
+
+Up to ``BATCH_MAX`` datagrams are taken at a wake-up and go through the endpoint and admission in one sweep; what they leave to
+send goes out once at the end. The bounded queue before us is the socket's receive buffer: what finds no room there the kernel
+drops and counts. Nothing in this process makes a task, future or timer per datagram.
+
+Start: endpoint answering BUSY -> topics -> registry -> open commands -> ready. End (the parent closes the control socket, or
+SIGTERM): no more datagrams -> sessions end -> the batcher's last flush, its ACKs -> the last events -> the log closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import structlog
+import uvloop
+from prometheus_client import REGISTRY
+from simway_backbone.log import Log, LogUnavailable, Record
+from simway_ingest.appender import Appender
+from simway_ingest.batcher import Batcher, Settled
+from simway_ingest.dead_letters import DeadLetters
+from simway_ingest.follower import Follower, offset_before
+from simway_ingest.registry import Registry
+from simway_protocol import messages
+from simway_protocol.identity import derive_device_key
+from simway_protocol.messages import BadMessage, RegistryEntry
+from simway_protocol.udp.cookie import CookiePeriod
+from simway_protocol.udp.server import ServerEndpoint
+
+from simway_udp_server.control import Report, read_orders, send_report
+from simway_udp_server.counts import Counts
+from simway_udp_server.exchange import Exchange, Token
+from simway_udp_server.settings import DAY_US, Settings
+from simway_udp_server.totals import to_families
+
+BATCH_MAX = 256
+"""Datagrams taken before the loop turns to timers and the log's answers."""
+DATAGRAM_ROOM_BYTES = 2_048
+LOADING_RETRY_MS = 1_000
+LOG_RETRY_S = 1.0
+REPORT_INTERVAL_S = 1.0
+CLOCK_MARGIN_US = 60_000_000
+"""By how much the clocks of those who append to the log may differ."""
+FLUSH_DEADLINE_S, EVENTS_DEADLINE_S, LOG_DEADLINE_S = 3.0, 2.0, 2.0
+
+_log = structlog.get_logger("worker")
+
+
+def utc_us() -> int:
+    """Now, in UTC microseconds."""
+    return time.time_ns() // 1_000
+
+
+def run_worker(index: int, udp: socket.socket, control: socket.socket, settings: Settings, log: Log) -> None:
+    """Serves until the parent closes ``control``, or SIGTERM. Blocks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+    async def main() -> None:
+        await Worker(index, udp, control, settings, log).run()
+
+    uvloop.run(main())
+
+
+class Worker:
+    """See the module."""
+
+    def __init__(self, index: int, udp: socket.socket, control: socket.socket, settings: Settings, log: Log) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._udp, self._control, self._log = udp, control, log
+        self._has_scope = udp.family == socket.AF_INET6
+        self._stop = asyncio.Event()
+        self._loaded = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_us = 0
+        self._send_wanted = False
+        master_secret = settings.master_secret()
+        self._counts = Counts()
+        self._registry = Registry(log, self._registry_changed)
+        self._endpoint = ServerEndpoint(
+            worker_index=index,
+            device_key=lambda device, version: derive_device_key(master_secret, device, version),
+            check_device=self._registry.check,
+            random=os.urandom,
+        )
+        self._endpoint.busy(LOADING_RETRY_MS)
+        self._letters = DeadLetters(log, self._loop)
+        self._counts.dead_letters = self._letters.by_reason
+        self._events = Appender(log, self._loop, "device-events")
+        self._exchange = Exchange(
+            self._endpoint,
+            events=self._events,
+            letters=self._letters,
+            counts=self._counts,
+            check_device=self._registry.check,
+            retention_us=settings.retention_us,
+            announces_expiry=index == 0,
+            wake=self._want_send,
+        )
+        self._batcher: Batcher[Token] = Batcher(log, self._loop, self._settled)
+        self._exchange.batcher = self._batcher
+        self._bad_messages = 0
+        self._followers: list[Follower] = []
+
+    async def run(self) -> None:
+        """Starts, serves, ends."""
+        self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        self._loop.add_reader(self._control.fileno(), self._read_control)
+        self._loop.add_reader(self._udp.fileno(), self._readable)
+        beat = self._loop.create_task(self._beat())
+        loading = self._loop.create_task(self._load())
+        await self._stop.wait()
+        loading.cancel()
+        beat.cancel()
+        await self._close()
+
+    # --- datagrams -----------------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        now_us = utc_us()
+        receive, take, counts = self._endpoint.receive, self._exchange.take, self._counts
+        recvfrom, has_scope = self._udp.recvfrom, self._has_scope
+        for _ in range(BATCH_MAX):
+            try:
+                datagram, address = recvfrom(DATAGRAM_ROOM_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:  # an earlier answer bounced: the next call goes on
+                continue
+            counts.datagrams_in += 1
+            counts.bytes_in += len(datagram)
+            found = receive(datagram, address[:2] if has_scope else address, now_us)
+            if found:
+                take(found, now_us)
+        self._send(now_us)
+
+    def _send(self, now_us: int) -> None:
+        self._send_wanted = False
+        counts, sendto = self._counts, self._udp.sendto
+        for datagram, address in self._endpoint.take_output(now_us):
+            try:
+                sendto(datagram, address)
+            except OSError:  # no room in the send buffer, or no way there: the protocol sends again
+                counts.send_dropped += 1
+                continue
+            counts.datagrams_out += 1
+            counts.bytes_out += len(datagram)
+        self._arm(now_us)
+
+    def _want_send(self) -> None:
+        if not self._send_wanted:
+            self._send_wanted = True
+            self._loop.call_soon(lambda: self._send(utc_us()))
+
+    def _arm(self, now_us: int) -> None:
+        """Sets the timer, unless one rings early enough."""
+        deadline_us = self._endpoint.next_deadline_us()
+        if deadline_us is None or (self._timer is not None and self._armed_us <= deadline_us):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_us = deadline_us
+        self._timer = self._loop.call_later(max(0.001, (deadline_us - now_us) / 1e6), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now_us = utc_us()
+        self._exchange.take(self._endpoint.tick(now_us), now_us)
+        self._send(now_us)
+
+    def _settled(self, results: list[Settled[Token]]) -> None:
+        now_us = utc_us()
+        self._exchange.settled(results, now_us)
+        self._say_if_busy()
+        self._send(now_us)
+
+    def _say_if_busy(self) -> None:
+        self._endpoint.busy(self._batcher.busy_ms if self._loaded else LOADING_RETRY_MS)
+
+    # --- what the log tells --------------------------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        """Reads who may come in and what is to be sent; until then devices are told to come again."""
+        await self._until_there(self._ensure_topics)
+        self._registry.start()
+        await self._until_there(lambda: self._registry.wait_ready(0.2))
+        await self._follow("downlink", self._exchange.downlink)
+        oldest_us = self._exchange.commands.oldest_us() or utc_us()
+        since_us = min(oldest_us, utc_us() - DAY_US) - CLOCK_MARGIN_US
+        await self._follow("device-events", self._exchange.device_events, since_us)
+        self._loaded = True
+        self._exchange.begin()
+        self._say_if_busy()
+        self._want_send()
+        _log.info("ready", devices=len(self._registry), open_commands=len(self._exchange.commands))
+
+    def _ensure_topics(self) -> bool:
+        try:
+            self._log.ensure_topics()
+        except LogUnavailable as error:
+            _log.warning("the log is away", error=str(error))
+            time.sleep(LOG_RETRY_S)
+            return False
+        return True
+
+    async def _until_there(self, step: Callable[[], bool]) -> None:
+        while not await asyncio.to_thread(step):
+            pass
+
+    async def _follow(self, topic: str, take: Callable[[Any, int], None], since_us: int = 0) -> None:
+        follower = Follower(
+            self._log,
+            topic,
+            partial(self._hand_over, topic, take),
+            start=lambda: offset_before(self._log, topic, since_us) if since_us else None,
+        )
+        self._followers.append(follower)
+        follower.start()
+        await self._until_there(lambda: follower.caught_up.wait(0.2))
+
+    def _hand_over(self, topic: str, take: Callable[[Any, int], None], records: Sequence[Record]) -> None:
+        """In a follower's thread: decodes, and hands over to the loop."""
+        found = []
+        for record in records:
+            try:
+                found.append((messages.decode(topic, record.value), record.appended_us))
+            except BadMessage:
+                self._bad_messages += 1
+        self._loop.call_soon_threadsafe(self._taken, take, found)
+
+    def _taken(self, take: Callable[[Any, int], None], found: list[Any]) -> None:
+        now_us = utc_us()
+        take(found, now_us)
+        self._send(now_us)
+
+    def _registry_changed(self, entry: RegistryEntry) -> None:
+        """In the registry's thread: only what may end a session is of interest."""
+        if entry.status != "active" or self._exchange.has_session(entry.device):
+            self._loop.call_soon_threadsafe(self._check_again, entry)
+
+    def _check_again(self, entry: RegistryEntry) -> None:
+        now_us = utc_us()
+        self._exchange.registry_changed(entry, now_us)
+        self._send(now_us)
+
+    # --- the parent ----------------------------------------------------------------------------------------------------------
+
+    def _read_control(self) -> None:
+        try:
+            orders = read_orders(self._control)
+        except BlockingIOError:
+            return
+        if orders is None:
+            self._loop.remove_reader(self._control.fileno())
+            self._stop.set()
+        else:
+            self._endpoint.set_cookie_periods([CookiePeriod(*period) for period in orders.cookie_periods])
+
+    async def _beat(self) -> None:
+        """Once a second: what has expired, whether we are busy, and a report to the parent."""
+        while True:
+            now_us = utc_us()
+            self._exchange.expire(now_us)
+            self._say_if_busy()
+            self._send(now_us)
+            self._report()
+            await asyncio.sleep(REPORT_INTERVAL_S)
+
+    def _report(self) -> None:
+        own = self._counts.families(self._endpoint.sessions)
+        families = {family[0]: family for family in to_families(chain(REGISTRY.collect(), own))}
+        send_report(self._control, Report(list(families.values()), self._problems()))
+
+    def _problems(self) -> list[str]:
+        reading = [("registry", self._registry.error), *((f.name, f.error) for f in self._followers)]
+        problems = [f"{name}: {error}" for name, error in reading if error]
+        if not self._loaded:
+            problems.append("loading the registry and open commands")
+        if self._batcher.busy_ms:
+            problems.append("the log is slow or away: devices are told to wait")
+        if self._events.failing:
+            problems.append("device-events cannot be written")
+        return problems
+
+    # --- the end -------------------------------------------------------------------------------------------------------------
+
+    async def _close(self) -> None:
+        self._loop.remove_reader(self._udp.fileno())
+        await self._batcher.close(FLUSH_DEADLINE_S)
+        now_us = utc_us()
+        self._send(now_us)
+        self._exchange.take(self._endpoint.shutdown(), now_us)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._letters.close(EVENTS_DEADLINE_S)
+        await self._events.close(EVENTS_DEADLINE_S)
+        self._report()
+        for follower in self._followers:
+            follower.stop()
+        self._registry.stop()
+        self._log.close(LOG_DEADLINE_S)
