@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import structlog
 from simway_backbone import logs, metrics, open_log
@@ -28,7 +29,7 @@ from simway_flask_app.settings import (
 from simway_flask_app.store.port import SchemaMismatch, StoreError, StoreUnavailable
 from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
-from simway_flask_app.store.uplinks import Outcome
+from simway_flask_app.store.uplinks import Outcome, StoredReadings
 
 log = structlog.get_logger()
 
@@ -93,12 +94,30 @@ def _record(service: Service, settings: RecorderSettings) -> None:
     opened = _open_log(service, settings.log_url, "recorder")
     recorder = Recorder(
         opened, store.uplink_writer(), stopping=service.stopping, report=service.health.set, on_outcome=_note_outcome,
-        on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc,
+        on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc, on_stored=_live_view(service, settings),
     )  # fmt: skip
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
     service.defer(retention.join)
     retention.start()
     recorder.run()
+
+
+def _live_view(service: Service, settings: RecorderSettings) -> Callable[[StoredReadings], None] | None:
+    """What is to be told of new readings: a pusher to Grafana Live, where one is set up."""
+    if not settings.grafana_url:
+        return None
+    from simway_flask_app.grafana import make_pusher
+
+    try:
+        pusher = make_pusher(
+            url=settings.grafana_url, user=settings.grafana_admin_user,
+            password_file=settings.grafana_admin_password_file, token_file=settings.grafana_token_file,
+        )  # fmt: skip
+    except ValueError as error:
+        raise StartError(str(error)) from error
+    service.defer(pusher.stop)
+    pusher.start()
+    return pusher.offer
 
 
 def _dispatch(service: Service, settings: DispatcherSettings) -> None:

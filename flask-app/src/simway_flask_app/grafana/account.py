@@ -58,7 +58,7 @@ class Account:
                 "set GRAFANA_ADMIN_PASSWORD_FILE, or put a service account's token there"
             ) from error
         try:
-            return self._make_with(GrafanaApi.from_url(self._url, credential=(self._user, password), timeout=_TIMEOUT_S))
+            return self._make_with(GrafanaApi.from_url(f"{self._url}/", credential=(self._user, password), timeout=_TIMEOUT_S))
         except GrafanaClientError as error:
             raise AccountError(f"Grafana refused to make a service account: {error}; is the admin password right?") from error
         except Exception as error:  # the client lets its HTTP library's errors through, and those of answers it does not expect

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from flask import Flask
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
@@ -22,6 +23,8 @@ from gunicorn.workers.gthread import ThreadWorker
 from simway_flask_app.web import limits
 from simway_flask_app.web.app import services_of
 from simway_flask_app.web.problems import MEDIA_TYPE, Problem, problem_body
+
+log = structlog.get_logger(__name__)
 
 EXIT_PORT_TAKEN = 2
 GRACEFUL_S = 5
@@ -47,7 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
-        raise PortTaken(f"web: {host}:{port} {why}; set WEB_PORT (and WEB_HOST) to an address that is free") from error
+        raise PortTaken(f"web: port {port} on {host} {why}; set WEB_PORT to another port") from error
     return listener
 
 
@@ -118,6 +121,7 @@ def serve(make_app: Callable[[], Flask], *, host: str, port: int) -> None:
     try:
         listener = listen(host, port)
     except PortTaken as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(EXIT_PORT_TAKEN)
+    log.info("serving", url=f"http://{host}:{listener.getsockname()[1]}/")
     _Server(make_app, listener).run()
