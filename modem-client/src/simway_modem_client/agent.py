@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -65,6 +66,7 @@ class Agent:
         self.reattach = reattach
         self._server_ahead_us = 0
         self._first_attach = True
+        self._accepted: deque[Body] = deque()
         self._inventory_digest = ""
         self.inventory: dict[str, Any] = {}
         self.switcher = Switcher(
@@ -99,12 +101,14 @@ class Agent:
             self.send_pending(event.command_id)
 
     def tick(self, now_us: int) -> None:
-        """Does what is due."""
+        """Executes what was accepted, and does what is due. Blocks on the card."""
+        while self._accepted:
+            self._execute(self._accepted.popleft())
         self.switcher.tick(now_us)
 
     def next_deadline_us(self) -> int | None:
-        """When ``tick`` is wanted."""
-        return self.switcher.next_deadline_us()
+        """When ``tick`` is wanted; 0 is at once, but after the output is sent: a RECEIPT precedes the execution."""
+        return 0 if self._accepted else self.switcher.next_deadline_us()
 
     def send_pending(self, command_id: bytes) -> None:
         """RESULT first; CLOSED once the server has RESULT, or where there is none to send."""
@@ -154,7 +158,7 @@ class Agent:
             self._journal.accept(CommandRecord(body.command_id, body.kind.name.lower(), body.counter, self._clock_us()))
             self._uplink.send_receipt(body.command_id, body.counter, self._clock_us())
             log.info("command accepted", kind=body.kind.name.lower(), command_id=body.command_id.hex(), counter=body.counter)
-            self._execute(body)
+            self._accepted.append(body)
 
     def _execute(self, body: Body) -> None:
         try:
@@ -179,8 +183,11 @@ class Agent:
             self._finish(body, ResultOutcome.CANCELLED, "", {})
         elif known.outcome:
             self._repeat(known)
+        elif (waiting := next((b for b in self._accepted if b.command_id == body.command_id), None)) is not None:
+            self._accepted.remove(waiting)
+            self._finish(body, ResultOutcome.CANCELLED, "", {})
         else:
-            log.info("too late to cancel: the switch has begun", command_id=body.command_id.hex())
+            self._refuse(body, "too_late")
 
     def _confirm(self, body: Body) -> None:
         if self._expired(body):
@@ -188,8 +195,12 @@ class Agent:
             return
         self.switcher.confirm(body.command_id)
         known = self._journal.command(body.command_id)
-        if known is not None and known.closed:
+        if known is None:
+            return
+        if known.closed:
             self._uplink.send_closed(known.command_id, known.closed, self._clock_us())
+        elif known.outcome != ResultOutcome.EXECUTED:
+            self._repeat(known)
 
     def _repeat(self, known: CommandRecord) -> None:
         now_us = self._clock_us()

@@ -6,11 +6,14 @@ import time
 from typing import Any, NamedTuple
 
 import msgspec
-from simway_protocol.limits import OBJECT_MAX_DEPTH, SENSOR_MAX_CHARS, UNIT_MAX_CHARS, VALUE_MAX_BYTES
+from simway_protocol.limits import DATAGRAM_MAX_BYTES, OBJECT_MAX_DEPTH, SENSOR_MAX_CHARS, UNIT_MAX_CHARS, VALUE_MAX_BYTES
 from simway_protocol.outcomes import Reason
 from simway_protocol.readings import Reading, Refusal, Value, refuse_reading
 from simway_protocol.senml import RELATIVE_BELOW_US
+from simway_protocol.udp.client import reading_fits
 
+_SURELY_FITS_BYTES = 200
+"""A value up to this long in JSON fits a frame in CBOR, too: ``[1e9,1e9]`` grows most, from 4 bytes an item to 9."""
 _ROW_OVERHEAD_BYTES = 24
 """What SQLite adds to a row: record header, sequence, time, its share of a page."""
 
@@ -63,6 +66,10 @@ def entry_of(reading: Reading | Refusal) -> Entry:
     if reason is not None:
         raise ReadingRefused(reason, f"{_name(reading.sensor)}: {_WORDS.get(reason, 'the reading breaks a rule')}")
     encoded = _encode(reading.value)
+    if len(encoded) > _SURELY_FITS_BYTES and not reading_fits(reading):
+        raise ReadingRefused(
+            Reason.TOO_LONG, f"{_name(reading.sensor)}: the reading fits no datagram of {DATAGRAM_MAX_BYTES} bytes"
+        )
     size = len(reading.sensor) + len(encoded) + len(reading.unit or "") + _ROW_OVERHEAD_BYTES
     return Entry(reading.t_us, reading.sensor, encoded, reading.unit, size)
 

@@ -54,14 +54,9 @@ class FileKey:
 class CardKey:
     """K in the Simway applet; it never leaves the card. ``survives_switch``: whether the applet lives at card level."""
 
-    def __init__(self, sim: SimCard, *, survives_switch: bool) -> None:
-        status = sim.use().applet_status()
-        if status is None:
-            raise KeyUnusable("the card has no Simway applet: put the key into a file (KEY_PROVIDER=file, DEVICE_KEY_FILE)")
-        if not status.personalised:
-            raise KeyUnusable("the card's Simway applet holds no key yet: run `simway-modem personalise` once")
+    def __init__(self, sim: SimCard, key_version: int, *, survives_switch: bool) -> None:
         self._sim = sim
-        self.key_version = status.key_version
+        self.key_version = key_version
         self.survives_switch = survives_switch
 
     def authenticate(self, challenge: bytes) -> CardResponse:

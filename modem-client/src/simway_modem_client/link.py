@@ -25,6 +25,7 @@ from simway_protocol.udp.events import (
     SessionLost,
     Settled,
 )
+from simway_protocol.udp.limiter import Limiter
 
 from simway_modem_client.agent import Agent
 from simway_modem_client.card import SimCard
@@ -36,8 +37,9 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 60.0
 ATTACH_TIMEOUT_S = 20.0
 """An attach that takes longer begins anew: the name is resolved again, and the card read."""
-AUTHENTICATE_INTERVAL_S = 0.2
-"""The card answers challenges at most this often, whatever the network asks."""
+AUTHENTICATE_PER_S = 1
+AUTHENTICATE_BURST = 5
+"""The card answers challenges no more often than this, whatever the network asks."""
 ICCID_POLL_S = 60.0
 """How often the card is looked at while attached: somebody may have switched it by other means."""
 OUTBOX_POLL_S = 0.25
@@ -103,7 +105,9 @@ class Link:
         self._attach_at_us: int | None = None
         self._attach_until_us: int | None = None
         self._attaching_iccid = ""
-        self._authenticated_us = 0
+        self._card_limit = Limiter(AUTHENTICATE_PER_S, AUTHENTICATE_BURST)
+        self._challenge: Challenged | None = None
+        self._reattach_wanted = False
         self._poll_card_us = 0
         self.agent = agent_of(self)
 
@@ -124,6 +128,7 @@ class Link:
         self._handle(self.endpoint.tick(now_us))
         self.agent.tick(now_us)
         self._look_after_attach(now_us)
+        self._answer_challenge()
         if self.endpoint.attached:
             self._sender.pump(now_us)
             self._poll_card(now_us)
@@ -143,6 +148,7 @@ class Link:
     def reattach(self) -> None:
         """The card's identity may have changed: attach anew, at once."""
         self._failures = 0
+        self._reattach_wanted = True
         self._attach_at_us = self._clock_us()
 
     # --- attaching ---------------------------------------------------------------------------------------------------
@@ -164,6 +170,8 @@ class Link:
         except OSError as error:
             return self._failed(str(error))
         self._attaching_iccid = iccid
+        self._reattach_wanted = False
+        self._challenge = None
         self._attach_until_us = now_us + int(ATTACH_TIMEOUT_S * 1e6)
         self.endpoint.attach(
             iccid=iccid, boot_counter=self._boot_counter, epoch=self._outbox.epoch, last_counter=self._last_counter(),
@@ -189,7 +197,8 @@ class Link:
                 case Acknowledged():
                     self._sender.acknowledged(event)
                 case Challenged():
-                    self._challenged(event)
+                    self._challenge = event
+                    self._answer_challenge()
                 case AttachedTo():
                     self._attached(event)
                 case AttachRefused():
@@ -205,11 +214,12 @@ class Link:
                 case _:
                     self.state.refused_datagrams += 1
 
-    def _challenged(self, event: Challenged) -> None:
-        now_us = self._clock_us()
-        if 0 <= now_us - self._authenticated_us < AUTHENTICATE_INTERVAL_S * 1e6:
+    def _answer_challenge(self) -> None:
+        """Asks the key's holder, unless that was asked too often lately: then at a later tick."""
+        event = self._challenge
+        if event is None or not self._card_limit.take(self._clock_us()):
             return
-        self._authenticated_us = now_us
+        self._challenge = None
         try:
             answer = self._keys.authenticate(event.challenge)
         except (CardError, PeerError) as error:
@@ -221,6 +231,8 @@ class Link:
     def _attached(self, event: AttachedTo) -> None:
         self._failures = 0
         self._attach_until_us = None
+        if not self._reattach_wanted:
+            self._attach_at_us = None
         self.state = LinkState(
             attached=True, iccid=self._attaching_iccid, generation=event.generation, attaches=self.state.attaches + 1,
             attached_since_us=self._clock_us(), trouble="", refused_datagrams=self.state.refused_datagrams,

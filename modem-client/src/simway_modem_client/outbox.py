@@ -271,9 +271,14 @@ def read_stats(connection: apsw.Connection, max_bytes: int) -> OutboxStats:
     columns = "epoch, next_seq, bytes, dropped_total, rejected_total, logged_total"
     with connection:  # one snapshot
         meta = rows.first(connection, f"SELECT {columns} FROM meta")
-        waiting, oldest = rows.first(connection, "SELECT count(*), min(t_us) FROM readings")
+        oldest = rows.first(connection, "SELECT t_us FROM readings ORDER BY seq LIMIT 1")
         dropped = rows.fetch(connection, "SELECT first, last FROM dropped")
-    return OutboxStats(meta[0], meta[1], waiting, meta[2], max_bytes, ranges.total(dropped), meta[3], meta[4], meta[5], oldest)
+    epoch, next_seq, waiting_bytes, dropped_total, rejected_total, logged_total = meta
+    return OutboxStats(
+        epoch=epoch, next_seq=next_seq, waiting=next_seq - 1 - dropped_total - rejected_total - logged_total,
+        waiting_bytes=waiting_bytes, max_bytes=max_bytes, dropped_waiting=ranges.total(dropped), dropped_total=dropped_total,
+        rejected_total=rejected_total, logged_total=logged_total, oldest_t_us=oldest[0] if oldest else None,
+    )  # fmt: skip
 
 
 def _open(path: Path) -> apsw.Connection:

@@ -75,6 +75,7 @@ class UdpLoop:
             self._link.tick()
             self._send()
             self._wait(self._link.next_wait_s())
+            self._send()  # a RECEIPT is out before the card works on the command
             each_round()
         self._send()
 
