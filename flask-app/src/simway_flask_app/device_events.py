@@ -63,6 +63,9 @@ class DeviceEvents:
         elif happened is Event.BAD_COUNTER:
             self._bad_counter(connection, row, event, now_us)
         else:
+            if happened is Event.PROVED and ledger.move(row.kind, State(row.state), Event.EXECUTED):
+                self._move(connection, row, Event.EXECUTED, event, now_us)  # one RESULT says both: done, and proved
+                row = commands.find(connection, event.command_id, lock=True)
             self._move(connection, row, happened, event, now_us)
 
     def _move(self, connection: Connection, row: Any, happened: Event, event: CommandEvent, now_us: int) -> None:
