@@ -77,7 +77,7 @@ def test_a_csv_file_with_a_bad_line(front: Front, api: Api) -> None:
     device = f"csv-{uuid.uuid4().hex[:8]}"
     start_s = int(time.time()) - 3600
     rows = [f"{start_s + i},{20 + i / 10},{40 + i}" for i in range(30)]
-    rows[11] = f"{start_s + 11},12.5,40,one column too many"
+    rows[11] = f"{start_s + 11},warm,40"
     file = front.directory / f"{device}.csv"
     file.write_text("when,temperature,humidity\n" + "\n".join(rows) + "\n")
     modem = front.modem(device, api.enrol(device), command=f"{MODEM} --csv {file} --time-column when")
