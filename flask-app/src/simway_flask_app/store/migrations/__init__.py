@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 
 from simway_flask_app.store.engine import Database
@@ -17,25 +14,25 @@ _LOCK = 0x53494D57
 """Key of the advisory lock on PostgreSQL: two inits at once take turns."""
 
 
-def head() -> str:
-    """The newest revision that this code knows."""
-    found = _scripts().get_current_head()
-    assert found is not None
-    return found
+def revisions() -> list[str]:
+    """The revisions that this code knows, the newest last: the numbers that the files in ``versions`` begin with."""
+    names = (entry.name for entry in files(__name__).joinpath("versions").iterdir())
+    return sorted(name.split("_", 1)[0] for name in names if name.endswith(".py") and name[0].isdigit())
 
 
 def upgrade(database: Database) -> bool:
-    """Brings the schema to ``head``; True when something changed. Raises ``SchemaMismatch`` when it is newer than this code."""
+    """Brings the schema to the newest revision; True when something changed.
+
+    Raises ``SchemaMismatch`` when it is newer than this code.
+    """
     with database.write() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         current = _current(connection)
-        if current == head():
-            return False
         _refuse_unknown(current)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if current == revisions()[-1]:
+            return False
+        _run(connection)
         return True
 
 
@@ -44,24 +41,31 @@ def check(database: Database) -> None:
     with database.read() as connection:
         current = _current(connection)
     _refuse_unknown(current)
-    if current != head():
+    if current != revisions()[-1]:
         have = f"at revision {current}" if current else "empty"
         raise SchemaMismatch(
-            f"the store's schema is {have}, this code needs {head()}: "
+            f"the store's schema is {have}, this code needs {revisions()[-1]}: "
             "run 'python -m simway_flask_app init' with the same settings"
         )
 
 
+def _run(connection: Connection) -> None:
+    from alembic import command  # takes a second to import, and only init needs it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "simway_flask_app.store:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
 def _refuse_unknown(current: str | None) -> None:
-    if current is None:
-        return
-    try:
-        _scripts().get_revision(current)
-    except CommandError as error:
+    if current is not None and current not in revisions():
         raise SchemaMismatch(
             f"the store's schema is at revision {current}, which this code does not know: a newer release made it. "
             "Run that release, or restore a backup from before it"
-        ) from error
+        )
 
 
 def _current(connection: Connection) -> str | None:
@@ -69,14 +73,3 @@ def _current(connection: Connection) -> str | None:
         return None
     found: Any = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return None if found is None else str(found)
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "simway_flask_app.store:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
