@@ -6,6 +6,7 @@ the same time. Java 17 and Maven must be installed.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import shutil
@@ -25,6 +26,8 @@ START_S = 90.0
 STOP_S = 10.0
 POM = REPOSITORY / "tests" / "support" / "kafka" / "pom.xml"
 CACHE = REPOSITORY / "var" / "kafka"
+_PR_SET_PDEATHSIG = 1
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 _JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
 _LOG4J = """\
 rootLogger.level = warn
@@ -61,7 +64,8 @@ def server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         if done.returncode:
             raise Unavailable(f"Kafka's storage could not be formatted: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     with (directory / "broker.log").open("ab") as log:
-        process = subprocess.Popen([*command, "kafka.Kafka", str(properties)], stdout=log, stderr=log, cwd=directory)
+        command += ["kafka.Kafka", str(properties)]
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, preexec_fn=_die_with_parent)  # noqa: PLW1509
     try:
         port = int((directory / "port").read_text())
         _await_ready(port, process, directory / "broker.log")
@@ -128,6 +132,12 @@ def _fetch(libs: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CACHE)
     if done.returncode:
         raise Unavailable(f"Maven could not fetch the Kafka broker: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _die_with_parent() -> None:
+    """A test session that is killed leaves no broker behind (Linux; elsewhere nothing happens)."""
+    if _PRCTL:
+        _PRCTL(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _free_ports(count: int) -> list[int]:
