@@ -90,6 +90,7 @@ class Link:
         self.client_events: list[ClientEvent] = []
         self.server_events: list[ServerEvent] = []
         self.outbox: dict[int, Reading] = {}
+        self.next_seq = 1
         self.offered_to = 0
         self.stored: dict[int, Any] = {}
         self.to_server: list[bytes] = []
@@ -143,7 +144,7 @@ class Link:
             if isinstance(event, Challenged):
                 self.client.answer(*card_response(self.key, event.challenge), self.now_us)
             elif isinstance(event, AttachedTo):
-                self.offered_to = min(self.outbox, default=1) - 1
+                self.offered_to = min(self.outbox, default=self.next_seq) - 1
             elif isinstance(event, Acknowledged):
                 for first, last in event.logged:
                     for seq in range(first, last + 1):
@@ -173,7 +174,7 @@ class Link:
                 self.server.acknowledge(event.session_id, event.epoch, event.first_seq, last, Outcome.LOGGED)
 
     def fill(self, how_many: int) -> dict[int, Reading]:
-        start = max(self.outbox, default=0) + 1
+        start, self.next_seq = self.next_seq, self.next_seq + how_many
         self.outbox |= {seq: Reading("cpu.load", T0_US + seq * 1_000_003, seq / 7, "%") for seq in range(start, start + how_many)}
         return dict(self.outbox)
 
