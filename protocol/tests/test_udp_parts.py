@@ -1,0 +1,125 @@
+"""The small parts: replay window, round-trip time, flight of frames, pacing, timers, rationing."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from simway_protocol.udp.bodies import Sealed
+from simway_protocol.udp.downlink import Downlink, Timers
+from simway_protocol.udp.flight import Flight, Pacer, subtract
+from simway_protocol.udp.frames import Type
+from simway_protocol.udp.limiter import Limiter
+from simway_protocol.udp.replay import WINDOW, ReplayWindow
+from simway_protocol.udp.timing import RTO_MAX_US, RTO_MIN_US, WINDOW_MAX, RttEstimator, backoff_us
+
+
+@given(st.lists(st.integers(1, 300) | st.integers(2**62, 2**64 - 1)))
+def test_the_replay_window_is_a_set_of_the_newest(counters):
+    window, seen, top = ReplayWindow(), set(), 0
+    for counter in counters:
+        judged = window.judge(counter)
+        if counter <= top - WINDOW:
+            assert judged == "stale"
+        elif counter in seen:
+            assert judged == "replayed"
+        else:
+            assert judged is None
+            window.accept(counter)
+            seen.add(counter)
+            top = max(top, counter)
+    assert window.top == top
+
+
+@given(st.lists(st.integers(0, 10**8), min_size=1))
+def test_the_time_out_stays_within_its_bounds(samples):
+    rtt = RttEstimator()
+    assert rtt.rto_us == 1_000_000
+    for sample in samples:
+        rtt.sample(sample)
+        assert RTO_MIN_US <= rtt.rto_us <= RTO_MAX_US
+    assert min(samples) <= max(rtt.srtt_us, 1) + len(samples)
+    waits = [backoff_us(rtt.rto_us, attempts) for attempts in range(1, 70)]
+    assert waits == sorted(waits)
+    assert waits[-1] == RTO_MAX_US
+
+
+small = st.tuples(st.integers(1, 40), st.integers(0, 10)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+@given(st.lists(small, max_size=4), st.lists(small, max_size=6))
+def test_subtracting_ranges_subtracts_sets(ranges, gone):
+    def cover(pairs):
+        return {seq for first, last in pairs for seq in range(first, last + 1)}
+
+    assert cover(subtract(ranges, gone)) == cover(ranges) - cover(gone)
+
+
+def test_a_frame_overtaken_by_others_is_due_again():
+    flight, rtt = Flight(), RttEstimator()
+    rtt.sample(100_000)
+    for seq in range(1, 11):
+        flight.add(b"", [(seq, seq)], 0)
+    for frame in flight.due(0):
+        flight.sent(frame, rtt, 0)
+    flight.settle([(2, 9)], rtt, 100_000)
+    assert flight.due(200_000) == []
+    flight.settle([(10, 10)], rtt, 140_000)
+    assert [frame.open for frame in flight.due(140_000)] == [[(1, 1)]]
+    (frame,) = flight.frames
+    window = flight.window
+    flight.sent(frame, rtt, 200_000)
+    assert flight.window < window
+    assert flight.due(200_000) == []
+
+
+def test_the_window_opens_to_its_limit_and_not_below_its_floor():
+    flight, rtt = Flight(), RttEstimator()
+    for seq in range(1, 500):
+        flight.add(b"", [(seq, seq)], seq)
+        flight.sent(flight.frames[0], rtt, seq)
+        flight.settle([(seq, seq)], rtt, seq + 1)
+    assert flight.window == WINDOW_MAX == flight.room
+    flight.add(b"", [(1, 1)], 0)
+    for step in range(1, 50):
+        flight.sent(flight.frames[0], rtt, step * 10**8)
+    assert flight.window == 4
+
+
+def test_the_pacer_spreads_what_is_beyond_a_burst():
+    pacer = Pacer(burst=4)
+    interval_us = pacer.interval_us(window=8, srtt_us=80_000)
+    assert interval_us == 8_000
+    sent = [now_us for now_us in range(0, 80_000, 1_000) for _ in range(10) if pacer.take(now_us, interval_us)]
+    assert sent[:4] == [0, 0, 0, 0]
+    assert sent[4:] == list(range(8_000, 80_000, 8_000))
+    assert pacer.ready_us(interval_us) == 80_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 9))))
+def test_timers_come_up_in_order(entries):
+    timers = Timers()
+    for due_us, thing in entries:
+        timers.add(due_us, thing)
+    assert timers.next_us == min((due_us for due_us, _ in entries), default=None)
+    assert timers.pop_due(50) == [thing for due_us, thing in sorted(entries, key=lambda entry: entry[0]) if due_us <= 50]
+
+
+def test_the_limiter_gives_a_burst_and_then_its_rate():
+    limiter = Limiter(rate_per_s=10, burst=3)
+    assert [limiter.take(0) for _ in range(4)] == [True, True, True, False]
+    assert [limiter.take(100_000), limiter.take(100_000), limiter.take(50_000)] == [True, False, False]
+    assert sum(limiter.take(10**9) for _ in range(10)) == 3
+
+
+def test_the_downlink_keeps_one_entry_a_command_and_type():
+    downlink = Downlink()
+    sealed, other = Sealed(bytes(16), b"a", bytes(32)), Sealed(bytes(16), b"b", bytes([1] * 32))
+    first = downlink.add("d", Type.COMMAND, sealed, 0)
+    assert downlink.add("d", Type.COMMAND, sealed, 0) is None
+    assert downlink.add("d", Type.CANCEL, sealed, 0) is not None
+    again = downlink.add("d", Type.COMMAND, other, 0)
+    assert (first.live, again.live) == (False, True)
+    downlink.drop("d", bytes(16), Type.CANCEL)
+    assert downlink.of("d") == [again]
+    downlink.drop("d", bytes(16))
+    downlink.drop("d", bytes(16))
+    assert downlink.of("d") == []
+    assert downlink._by_device == {}
