@@ -29,7 +29,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
             yield external
             external.stop_modems()
         else:
-            with servers_of(request.param, directory) as servers, running(directory, **urls(servers)) as platform:
+            with servers_of(request.param) as servers, running(directory, **urls(servers)) as platform:
                 yield platform
 
 

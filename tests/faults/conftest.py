@@ -15,7 +15,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Platform, dict[str, S
     """A platform that is up, and the servers it stands on."""
     with (
         scratch("faults") as directory,
-        servers_of(request.param, directory) as servers,
+        servers_of(request.param) as servers,
         running(directory, **urls(servers)) as platform,
     ):
         yield platform, servers

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from simway_testing import Unavailable, kafka_server, postgres_server, unavailable
+from simway_testing import Unavailable, kafka_server, postgres_server, scratch, unavailable
 from simway_testing.waiting import wait_for
 
 SQLITE, REAL = "sqlite", "kafka+postgres"
@@ -21,8 +21,8 @@ class Server:
     """A real server that a test can kill and start again; it comes back at the same address with what it had."""
 
     def __init__(self, serve: Serve, directory: Path) -> None:
+        """``directory`` lies directly below a folder that everybody may enter: PostgreSQL does not run as root."""
         self._serve, self._directory = serve, directory
-        directory.mkdir()
         self._open()
 
     def _open(self) -> None:
@@ -52,19 +52,18 @@ class Server:
 
 
 @contextmanager
-def servers_of(pair: str, directory: Path) -> Iterator[dict[str, Server]]:
+def servers_of(pair: str) -> Iterator[dict[str, Server]]:
     """``kafka`` and ``postgres``, each of its own, for the pair that uses them; skips the test where they cannot be had."""
     kinds: dict[str, Serve] = {"kafka": kafka_server.server, "postgres": postgres_server.server} if pair == REAL else {}
-    servers: dict[str, Server] = {}
-    try:
-        for name, serve in kinds.items():
-            servers[name] = Server(serve, directory / name)
+    with ExitStack() as stack:
+        servers: dict[str, Server] = {}
+        try:
+            for name, serve in kinds.items():
+                servers[name] = Server(serve, stack.enter_context(scratch(name)))
+                stack.callback(servers[name].close)
+        except Unavailable as missing:
+            unavailable(str(missing))
         yield servers
-    except Unavailable as missing:
-        unavailable(str(missing))
-    finally:
-        for server in servers.values():
-            server.close()
 
 
 def urls(servers: dict[str, Server]) -> dict[str, str]:
