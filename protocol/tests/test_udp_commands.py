@@ -115,7 +115,7 @@ def test_an_unanswered_command_is_repeated_with_growing_waits_and_new_counters()
     link.attached()
     link.run(for_us=S_US)
     submit(link)
-    link.run(for_us=60 * S_US)
+    link.run(for_us=59 * S_US)
     commands = [datagram for datagram in link.to_client if parse_header(datagram).type is Type.COMMAND]
     assert len(commands) == len({datagram[:17] for datagram in commands}) == 7
     assert link.of("CommandProgress")[0].event == "sent"
