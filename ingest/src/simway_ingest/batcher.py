@@ -15,11 +15,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
-from simway_backbone.log import Log, LogError
+from simway_backbone import metrics
+from simway_backbone.log import Log, LogError, LogRefused
 from simway_protocol.identity import partition_of
 from simway_protocol.limits import BATCH_MAX_AGE_US, BATCH_MAX_BYTES, BATCH_MAX_UPLINKS
 from simway_protocol.messages import Uplink
@@ -63,19 +64,6 @@ class _Pending(Generic[T]):
         self.started_s = 0.0
 
 
-@dataclass(slots=True)
-class BatcherCounts:
-    """Totals since start."""
-
-    uplinks: int = 0
-    records: int = 0
-    bytes: int = 0
-    failed_records: int = 0
-    busy: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    """Failed records by the error's class."""
-
-
 class Batcher(Generic[T]):
     """Packs uplinks into records of ``uplink``. Lives on one event loop; ``add`` never blocks.
 
@@ -106,7 +94,6 @@ class Batcher(Generic[T]):
         self._backoff_s = 0.0
         self._away_until_s = 0.0
         self._idle: asyncio.Event | None = None
-        self.counts = BatcherCounts()
 
     def add(self, uplinks: Sequence[Uplink], token: T) -> None:
         """Takes the uplinks of one device, to be durable together; ``Busy`` when the log cannot take them now."""
@@ -125,7 +112,6 @@ class Batcher(Generic[T]):
         pending.tokens.append(token)
         pending.size_bytes += size + 1
         self._held_bytes += size + 1
-        self.counts.uplinks += len(uplinks)
         if len(pending.tokens) >= BATCH_MAX_UPLINKS or pending.size_bytes >= BATCH_MAX_BYTES:
             self._append(partition)
         elif self._timer is None:
@@ -161,7 +147,6 @@ class Batcher(Generic[T]):
     def _refuse_when_busy(self) -> None:
         retry_after_ms = self.busy_ms
         if retry_after_ms:
-            self.counts.busy += 1
             raise Busy(retry_after_ms)
 
     def _append(self, partition: int) -> None:
@@ -169,8 +154,8 @@ class Batcher(Generic[T]):
         record = _HEAD + b",".join(pending.encoded) + _TAIL
         pending.encoded = []
         pending.started_s = self._loop.time()
-        self.counts.records += 1
-        self.counts.bytes += len(record)
+        metrics.BATCH_UPLINKS.observe(len(pending.tokens))
+        metrics.BATCH_BYTES.observe(len(record))
         future = self._log.append(self._topic, partition, [(None, record)])
         self._appended[future] = pending
         future.add_done_callback(self._finish)
@@ -195,17 +180,16 @@ class Batcher(Generic[T]):
                 durable.tokens += pending.tokens
             else:
                 failed.tokens += pending.tokens
-                failed.error = self._count(error)
+                failed.error = self._note(error)
         self._keep_state(bool(durable.tokens), failed)
         if not self._appended and self._idle is not None:
             self._idle.set()
         self._tell([result for result in (durable, failed) if result.tokens])
 
-    def _count(self, error: BaseException) -> LogError:
-        name = type(error).__name__
-        self.counts.failed_records += 1
-        self.counts.reasons[name] = self.counts.reasons.get(name, 0) + 1
-        return error if isinstance(error, LogError) else LogError(f"{name}: {error}")
+    def _note(self, error: BaseException) -> LogError:
+        reason = "refused" if isinstance(error, LogRefused) else "unavailable"
+        metrics.APPEND_FAILURES.labels(self._topic, reason).inc()
+        return error if isinstance(error, LogError) else LogError(f"{type(error).__name__}: {error}")
 
     def _keep_state(self, some_durable: bool, failed: Settled[T]) -> None:
         """A failure doubles the back-off, once however many appends failed together; a success without one ends it."""

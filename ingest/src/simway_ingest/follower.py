@@ -36,9 +36,13 @@ class Follower(threading.Thread):
         self.missed = 0
         self.error: str | None = "not read yet"
 
+    def ask_to_stop(self) -> None:
+        """The thread will end within about half a second."""
+        self._ended.set()
+
     def stop(self, timeout_s: float = 2.0) -> None:
         """Ends the thread, waiting at most ``timeout_s``."""
-        self._ended.set()
+        self.ask_to_stop()
         if self.is_alive():
             self.join(timeout_s)
 

@@ -38,6 +38,10 @@ class Registry:
         """Begins reading, in a thread of its own."""
         self._follower.start()
 
+    def ask_to_stop(self) -> None:
+        """See ``Follower``."""
+        self._follower.ask_to_stop()
+
     def stop(self) -> None:
         """Ends the thread. What is known stays known."""
         self._follower.stop()

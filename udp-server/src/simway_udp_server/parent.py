@@ -26,7 +26,7 @@ from simway_udp_server.control import Orders
 from simway_udp_server.counts import gauge
 from simway_udp_server.settings import Settings
 from simway_udp_server.sockets import inode_of, kernel_drops, open_sockets
-from simway_udp_server.totals import Totals, exposition, to_families
+from simway_udp_server.totals import Totals, exposition
 
 LOOP_S = 0.2
 RESTART_MIN_S, RESTART_MAX_S = 0.2, 5.0
@@ -162,10 +162,8 @@ class Parent:
         """Prometheus text: the workers' sums, the kernel's drops, and this process."""
         own = CollectorRegistry()
         own.register(_Once(lambda: [gauge(metrics.KERNEL_DROPS, kernel_drops(self._inodes))]))
-        known = {name for name, *_ in to_families(self._totals.collect())} | {"simway_udp_kernel_drops"}
-        rest = CollectorRegistry()
-        rest.register(_Once(lambda: [family for family in REGISTRY.collect() if family.name not in known]))
-        return exposition(self._registry, own, rest)
+        own.register(_Once(lambda: [family for family in REGISTRY.collect() if not family.name.startswith("simway_")]))
+        return exposition(self._registry, own)
 
     def _close(self) -> None:
         """Tells the workers to end by hanging up, and kills those that do not."""

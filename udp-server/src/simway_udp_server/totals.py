@@ -14,16 +14,13 @@ Sample: TypeAlias = tuple[str, dict[str, str], float]
 Family: TypeAlias = tuple[str, str, str, list[Sample]]
 """Name, type, help and samples: what travels to the parent as JSON."""
 
-PREFIX = "simway_"
-
 
 def to_families(found: Iterable[Metric]) -> list[Family]:
-    """The samples of Simway's metrics; times of creation are left out."""
+    """The samples of metrics; times of creation are left out."""
     return [
         (metric.name, metric.type, metric.documentation, samples)
         for metric in found
-        if metric.name.startswith(PREFIX)
-        and (samples := [(one.name, one.labels, one.value) for one in metric.samples if not one.name.endswith("_created")])
+        if (samples := [(one.name, one.labels, one.value) for one in metric.samples if not one.name.endswith("_created")])
     ]
 
 

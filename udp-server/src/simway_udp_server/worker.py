@@ -199,6 +199,7 @@ class Worker:
         self._exchange.begin()
         self._say_if_busy()
         self._want_send()
+        self._report()
         _log.info("ready", devices=len(self._registry), open_commands=len(self._exchange.commands))
 
     def _ensure_topics(self) -> bool:
@@ -274,9 +275,9 @@ class Worker:
             await asyncio.sleep(REPORT_INTERVAL_S)
 
     def _report(self) -> None:
-        own = self._counts.families(self._endpoint.sessions)
-        families = {family[0]: family for family in to_families(chain(REGISTRY.collect(), own))}
-        send_report(self._control, Report(list(families.values()), self._problems()))
+        others = (family for family in REGISTRY.collect() if family.name.startswith(("simway_batch_", "simway_log_")))
+        families = to_families(chain(self._counts.families(self._endpoint.sessions), others))
+        send_report(self._control, Report(families, self._problems()))
 
     def _problems(self) -> list[str]:
         reading = [("registry", self._registry.error), *((f.name, f.error) for f in self._followers)]
@@ -302,7 +303,9 @@ class Worker:
         await self._letters.close(EVENTS_DEADLINE_S)
         await self._events.close(EVENTS_DEADLINE_S)
         self._report()
-        for follower in self._followers:
-            follower.stop()
-        self._registry.stop()
+        readers: list[Registry | Follower] = [self._registry, *self._followers]
+        for reader in readers:
+            reader.ask_to_stop()
+        for reader in readers:
+            reader.stop()
         self._log.close(LOG_DEADLINE_S)

@@ -1,0 +1,430 @@
+"""The glue of one worker, between both ends of the protocol and a log in memory: no socket, and time is the test's."""
+
+import asyncio
+import os
+
+import pytest
+from simway_backbone.memory_log import MemoryLog
+from simway_ingest.appender import Appender
+from simway_ingest.batcher import Batcher
+from simway_ingest.dead_letters import DeadLetters
+from simway_protocol import messages
+from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
+from simway_protocol.identity import derive_device_key
+from simway_protocol.messages import Attached, CommandEvent, Detached, Downlink, Inventory, Profile, RegistryEntry
+from simway_protocol.readings import Reading
+from simway_protocol.udp.client import ClientEndpoint
+from simway_protocol.udp.cookie import CookiePeriod
+from simway_protocol.udp.events import (
+    Acknowledged,
+    AttachRefused,
+    BusyUntil,
+    Challenged,
+    CommandArrived,
+    SessionLost,
+    Settled,
+)  # fmt: skip
+from simway_protocol.udp.keys import card_response
+from simway_protocol.udp.server import ServerEndpoint
+from simway_udp_server.counts import Counts
+from simway_udp_server.exchange import NO_COMMAND, Exchange
+
+MASTER = bytes(range(32))
+START_US = 1_795_312_800_000_000
+EPOCH = "9f3c5a7e01b2d4c6"
+ICCID = "8949000000000000011"
+COMMAND_ID = bytes(range(16))
+DEADLINE_S = 10
+
+
+def run(scenario):
+    async def main():
+        await scenario(World())
+
+    asyncio.run(asyncio.wait_for(main(), DEADLINE_S))
+
+
+class Client:
+    """A device whose datagrams the world carries."""
+
+    def __init__(self, world, device="demo", port=40_000):
+        self.world, self.device, self.address = world, device, ("192.0.2.1", port)
+        self.key = derive_device_key(MASTER, device, 1)
+        self.endpoint = ClientEndpoint(device=device, key_version=1, random=os.urandom)
+        self.events = []
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def attach(self):
+        self.endpoint.attach(iccid=ICCID, boot_counter=1, epoch=EPOCH, last_counter=0, now_us=self.world.now_us)
+
+    def take(self, events):
+        for event in events:
+            self.events.append(event)
+            if isinstance(event, Challenged):
+                self.endpoint.answer(*card_response(self.key, event.challenge), self.world.now_us)
+
+    @property
+    def logged(self):
+        return [pair for event in self.of(Acknowledged) for pair in event.logged]
+
+
+class World:
+    """One worker's exchange and its clients, on a clock that the test turns."""
+
+    def __init__(self):
+        self.now_us = START_US
+        self.log = MemoryLog()
+        self.log.ensure_topics()
+        self.refusals = {}
+        self.clients = {}
+        self.counts = Counts()
+        loop = asyncio.get_running_loop()
+        self.server = ServerEndpoint(
+            worker_index=0,
+            device_key=lambda device, version: derive_device_key(MASTER, device, version),
+            check_device=lambda device, version: self.refusals.get(device),
+            random=os.urandom,
+        )
+        self.server.set_cookie_periods([CookiePeriod(START_US, os.urandom(32), os.urandom(32))])
+        self.exchange = Exchange(
+            self.server,
+            events=Appender(self.log, loop, "device-events"),
+            letters=DeadLetters(self.log, loop),
+            counts=self.counts,
+            check_device=lambda device, version: self.refusals.get(device),
+            retention_us=30 * 86_400 * 10**6,
+            announces_expiry=True,
+            wake=lambda: None,
+        )
+        self.exchange.batcher = Batcher(
+            self.log, loop, lambda results: self.exchange.settled(results, self.now_us), age_max_s=0.001
+        )
+        self.exchange.begin()
+
+    async def attached(self, device="demo", port=40_000):
+        client = self.clients[port] = Client(self, device, port)
+        client.attach()
+        await self.until(lambda: client.endpoint.attached)
+        await self.until(lambda: any(isinstance(e, Attached) and e.device == device for e in self.events()))
+        return client
+
+    async def until(self, condition):
+        """Carries datagrams and turns the loop until the condition holds."""
+        while not condition():
+            self.carry()
+            await asyncio.sleep(0.0005)
+
+    async def settle(self):
+        """Carries until nothing moves any more."""
+        for _ in range(20):
+            self.carry()
+            await asyncio.sleep(0.0005)
+
+    def carry(self):
+        for client in list(self.clients.values()):
+            client.take(client.endpoint.tick(self.now_us))
+            for datagram in client.endpoint.take_output(self.now_us):
+                self.exchange.take(self.server.receive(datagram, client.address, self.now_us), self.now_us)
+        self.exchange.take(self.server.tick(self.now_us), self.now_us)
+        for datagram, address in self.server.take_output(self.now_us):
+            client = self.clients.get(address[1])
+            if client is not None:
+                client.take(client.endpoint.receive(datagram, self.now_us))
+
+    def events(self):
+        return [messages.decode("device-events", record.value) for record in self.log.records("device-events")]
+
+    def command_events(self):
+        return [(event.event, event.outcome) for event in self.events() if isinstance(event, CommandEvent)]
+
+    def uplinks(self):
+        return [one for record in self.log.records("uplink") for one in messages.decode("uplink", record.value).uplinks]
+
+
+def readings(world, count=3):
+    return [Reading("a", world.now_us - 10**6 + index, index) for index in range(count)]
+
+
+def command(type_=BodyType.COMMAND, command_id=COMMAND_ID, device="demo", expires_us=START_US + 60 * 10**6):
+    body = encode_body(Body(type_, device, command_id, 1, 1, expires_us, Kind.PING))
+    mac = command_mac(derive_device_key(MASTER, device, 1), body)
+    return Downlink(device, type_.name.lower(), command_id.hex(), 1, expires_us, body, mac)
+
+
+def test_an_attach_is_published_with_what_the_device_said():
+    async def scenario(world):
+        client = await world.attached()
+        (event,) = world.events()
+        assert (event.device, event.iccid, event.epoch, event.address) == ("demo", ICCID, EPOCH, "192.0.2.1:40000")
+        assert event.generation == client.endpoint.generation
+        assert world.log.records("device-events")[0].key == b"demo"
+
+    run(scenario)
+
+
+def test_readings_are_acknowledged_when_the_log_has_them_and_not_before():
+    async def scenario(world):
+        client = await world.attached()
+        world.log.hold()
+        sent = readings(world)
+        assert client.endpoint.send_data(1, sent, [], world.now_us) == 3
+        await world.settle()
+        assert client.logged == []
+        world.log.release()
+        await world.until(lambda: client.logged)
+        assert client.logged == [(1, 3)]
+        (uplink,) = world.uplinks()
+        assert (uplink.device, uplink.first_seq, uplink.readings) == ("demo", 1, sent)
+
+    run(scenario)
+
+
+def test_while_the_log_is_away_the_device_is_told_to_come_later_and_nothing_is_lost():
+    async def scenario(world):
+        client = await world.attached()
+        world.log.outage = "no broker"
+        client.endpoint.send_data(1, readings(world), [], world.now_us)
+        await world.until(lambda: client.of(Acknowledged))
+        assert client.of(Acknowledged)[0].later == [(1, 3)]
+        assert client.of(Acknowledged)[0].later_ms >= 250
+        assert client.logged == []
+        client.endpoint.send_data(4, readings(world), [], world.now_us)
+        await world.settle()
+        world.log.outage = None
+        world.exchange.batcher._away_until_s = 0
+        world.now_us += 10 * 10**6
+        client.endpoint.send_data(1, readings(world), [], world.now_us)
+        await world.until(lambda: (1, 3) in client.logged)
+
+    run(scenario)
+
+
+def test_what_cannot_be_admitted_is_refused_for_good_and_kept():
+    async def scenario(world):
+        client = await world.attached()
+        old = Reading("a", world.now_us - 40 * 86_400 * 10**6, 1)
+        client.endpoint.send_data(1, [old, *readings(world, 1)], [], world.now_us)
+        await world.until(lambda: client.of(Acknowledged))
+        (ack,) = client.of(Acknowledged)
+        assert ack.rejected == [(1, 1, "too_old")]
+        assert ack.logged == [(2, 2)]
+        (letter,) = [messages.decode("dead-letter", record.value) for record in world.log.records("dead-letter")]
+        assert (letter.device, letter.seq, letter.reason, letter.reading) == ("demo", 1, "too_old", old)
+        assert world.counts.rejected == {"too_old": 1}
+
+    run(scenario)
+
+
+def test_a_refused_device_does_not_attach():
+    async def scenario(world):
+        world.refusals["demo"] = "unknown_device"
+        client = world.clients[40_000] = Client(world)
+        client.attach()
+        await world.until(lambda: client.of(AttachRefused))
+        assert client.of(AttachRefused)[0].reason == "unknown_device"
+        assert world.counts.refused["unknown_device"] == 1
+        assert world.events() == []
+
+    run(scenario)
+
+
+def test_revoking_ends_the_session_at_once():
+    async def scenario(world):
+        await world.attached()
+        world.refusals["demo"] = "revoked"
+        world.exchange.registry_changed(RegistryEntry("demo", "revoked", [], 0), world.now_us)
+        assert world.server.sessions == 0
+        await world.until(lambda: any(isinstance(event, Detached) for event in world.events()))
+        assert world.events()[-1].reason == "revoked"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("versions", "sessions"), [([1, 2], 1), ([2], 0)])
+def test_a_key_version_that_is_listed_no_more_ends_its_session(versions, sessions):
+    async def scenario(world):
+        await world.attached()
+        world.exchange.registry_changed(RegistryEntry("demo", "active", versions, 0), world.now_us)
+        assert world.server.sessions == sessions
+
+    run(scenario)
+
+
+def test_a_newer_session_elsewhere_ends_ours():
+    async def scenario(world):
+        client = await world.attached()
+        (own,) = world.events()
+        world.exchange.device_events([(own, world.now_us)], world.now_us)
+        assert world.server.sessions == 1
+        newer = Attached("demo", client.endpoint.generation + 1, "udp", ICCID, 2, EPOCH, 0, 1, world.now_us)
+        world.exchange.device_events([(newer, world.now_us)], world.now_us)
+        assert world.server.sessions == 0
+        client.endpoint.send_data(1, readings(world), [], world.now_us)
+        await world.settle()
+        for _ in range(3):
+            world.now_us += 5 * 10**6
+            await world.settle()
+        assert client.of(SessionLost)
+
+    run(scenario)
+
+
+def test_a_command_goes_down_once_a_session_is_there_and_its_result_is_settled_when_logged():
+    async def scenario(world):
+        sent = command()
+        world.exchange.downlink([(sent, START_US)], world.now_us)
+        client = await world.attached()
+        await world.until(lambda: client.of(CommandArrived))
+        assert (client.of(CommandArrived)[0].body, client.of(CommandArrived)[0].mac) == (sent.body, sent.mac)
+        client.endpoint.send_receipt(COMMAND_ID, 1, world.now_us)
+        await world.until(lambda: ("received", "") in world.command_events())
+        world.log.hold()
+        client.endpoint.send_result(COMMAND_ID, "executed", "", {"x": 1}, world.now_us)
+        await world.settle()
+        assert client.of(Settled) == []
+        world.log.release()
+        await world.until(lambda: client.of(Settled))
+        assert client.of(Settled) == [Settled(COMMAND_ID, "result")]
+        assert world.command_events() == [("sent", ""), ("received", ""), ("result", "executed")]
+        assert len(world.exchange.commands) == 0
+        client.endpoint.send_closed(COMMAND_ID, "closed", world.now_us)
+        await world.until(lambda: Settled(COMMAND_ID, "closed") in client.of(Settled))
+        assert world.command_events()[-1] == ("closed", "closed")
+
+    run(scenario)
+
+
+def test_our_own_result_read_back_from_the_log_does_not_stop_the_confirm():
+    async def scenario(world):
+        client = await world.attached()
+        world.exchange.downlink([(command(), START_US)], world.now_us)
+        await world.until(lambda: client.of(CommandArrived))
+        client.endpoint.send_result(COMMAND_ID, "executed", "", {}, world.now_us)
+        await world.until(lambda: client.of(Settled))
+        result = world.events()[-1]
+        world.now_us += 1000
+        world.exchange.downlink([(command(BodyType.CONFIRM), world.now_us)], world.now_us)
+        world.exchange.device_events([(result, result.t_us)], world.now_us)
+        await world.until(lambda: len(client.of(CommandArrived)) == 2)
+        assert client.of(CommandArrived)[-1].body == command(BodyType.CONFIRM).body
+
+    run(scenario)
+
+
+def test_a_result_that_another_worker_logged_ends_the_command_here():
+    async def scenario(world):
+        world.exchange.downlink([(command(), START_US), (command(BodyType.CONFIRM), START_US + 20)], world.now_us)
+        result = CommandEvent("demo", COMMAND_ID.hex(), "result", "udp", 1, 0, outcome="executed")
+        world.exchange.device_events([(result, START_US + 10)], world.now_us)
+        client = await world.attached()
+        await world.settle()
+        assert [arrived.body for arrived in client.of(CommandArrived)] == [command(BodyType.CONFIRM).body]
+
+    run(scenario)
+
+
+def test_a_command_that_nobody_sent_is_said_to_have_expired_and_never_sent():
+    async def scenario(world):
+        world.exchange.downlink([(command(expires_us=START_US + 10**6), START_US)], world.now_us)
+        world.now_us += 10 * 10**6
+        world.exchange.expire(world.now_us)
+        await world.until(lambda: ("expired", "") in world.command_events())
+        client = await world.attached()
+        await world.settle()
+        assert client.of(CommandArrived) == []
+
+    run(scenario)
+
+
+INVENTORY = {
+    "eid": "89049032000000000000000000000001",
+    "active_iccid": ICCID,
+    "profiles": [{"iccid": ICCID, "aid": "a0", "state": "enabled", "provider": "Alpha"}],
+}
+
+
+def test_an_inventory_that_nobody_asked_for_is_logged_alone_and_settled():
+    async def scenario(world):
+        client = await world.attached()
+        client.endpoint.send_result(NO_COMMAND, "executed", "", {"inventory": INVENTORY}, world.now_us)
+        await world.until(lambda: client.of(Settled))
+        (found,) = [event for event in world.events() if isinstance(event, Inventory)]
+        assert (found.active_iccid, found.profiles) == (ICCID, [Profile(ICCID, "a0", "enabled", "Alpha")])
+        assert world.command_events() == []
+
+    run(scenario)
+
+
+def test_an_inventory_that_is_none_is_put_aside_and_settled():
+    async def scenario(world):
+        client = await world.attached()
+        client.endpoint.send_result(NO_COMMAND, "executed", "", {"inventory": [1]}, world.now_us)
+        await world.until(lambda: client.of(Settled))
+        await world.until(lambda: world.log.records("dead-letter"))
+        assert not [event for event in world.events() if isinstance(event, Inventory)]
+
+    run(scenario)
+
+
+def test_an_audit_gives_both_the_inventory_and_the_result():
+    async def scenario(world):
+        client = await world.attached()
+        world.exchange.downlink([(command(), START_US)], world.now_us)
+        await world.until(lambda: client.of(CommandArrived))
+        evidence = {"inventory": INVENTORY, "journal": {"state": "closed"}}
+        client.endpoint.send_result(COMMAND_ID, "executed", "", evidence, world.now_us)
+        await world.until(lambda: client.of(Settled))
+        kinds = [type(event).__name__ for event in world.events()]
+        assert kinds[-2:] == ["Inventory", "CommandEvent"]
+        assert world.events()[-1].evidence["journal"] == {"state": "closed"}
+
+    run(scenario)
+
+
+def test_an_outage_of_the_log_delays_events_and_loses_none():
+    async def scenario(world):
+        world.log.outage = "no broker"
+        client = world.clients[40_000] = Client(world)
+        client.attach()
+        await world.until(lambda: client.endpoint.attached)
+        await world.settle()
+        assert world.log.records("device-events") == []
+        world.log.outage = None
+        await world.until(lambda: world.events())
+
+    run(scenario)
+
+
+def test_busy_turns_away_who_wants_to_attach_and_lets_sessions_go_on():
+    async def scenario(world):
+        client = await world.attached()
+        world.server.busy(700)
+        late = world.clients[40_001] = Client(world, "late", 40_001)
+        late.attach()
+        await world.until(lambda: late.of(BusyUntil))
+        assert late.of(BusyUntil)[0].retry_after_ms == 700
+        client.endpoint.send_data(1, readings(world), [], world.now_us)
+        await world.until(lambda: client.logged)
+
+    run(scenario)
+
+
+def test_no_datagram_stops_the_worker():
+    async def scenario(world):
+        client = await world.attached()
+        client.endpoint.send_data(1, readings(world), [], world.now_us)
+        sound = client.endpoint.take_output(world.now_us)[-1]
+        bad = [sound[:cut] for cut in range(len(sound))]
+        bad += [sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :] for at in range(len(sound))]
+        bad += [os.urandom(size) for size in range(0, 1_400, 7)]
+        for datagram in bad:
+            world.exchange.take(world.server.receive(datagram, client.address, world.now_us), world.now_us)
+        assert sum(world.counts.refused.values()) >= len(bad)
+        for _ in range(2):
+            world.exchange.take(world.server.receive(sound, client.address, world.now_us), world.now_us)
+        assert world.counts.refused["replayed"] >= 1
+        await world.until(lambda: client.logged)
+
+    run(scenario)
