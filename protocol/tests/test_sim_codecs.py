@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, proactive, status, store_data, tlv
@@ -159,6 +159,7 @@ NESTED = st.recursive(
 
 
 @pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: getattr(decode, "__qualname__", ""))
+@settings(max_examples=50)
 @given(data=st.binary(max_size=60) | NESTED)
 def test_no_bytes_break_a_decoder(decode, data):
     with contextlib.suppress(PeerError):

@@ -239,6 +239,18 @@ def test_a_card_that_always_wants_something_is_left_after_a_while():
     assert {command.type for command in fetched} == {CommandType.REFRESH}
 
 
+@pytest.mark.parametrize(("read", "imsi"), [("0809101000000000109000", "001010000000001"), ("6982", "")])
+def test_an_imsi_behind_a_pin_is_not_said(read, imsi):
+    usim = "A0000000871002FFFF"
+    uicc, card = _uicc(
+        OPEN, ("01A40004023F0000", "9000"), ("01A40004022F0000", "620B8205422100100283022F009000"),
+        ("01B2010410", "610B4F09" + usim + "5F50009000"), (f"01A4040009{usim}00", "9000"), ("01A40004026F0700", "9000"),
+        ("01B0000009", read), CLOSE,
+    )  # fmt: skip
+    assert uicc.imsi() == imsi
+    assert card.script == []
+
+
 def test_a_card_without_the_applet():
     select = "01A4040008" + applet.AID.hex().upper() + "00"
     uicc, _ = _uicc(OPEN, (select, "6A82"), CLOSE)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from simway_protocol.sim import applet, status, trace
 from simway_protocol.sim.apdu import Command, channel_of, get_response
-from simway_protocol.sim.card import Card, CardError
+from simway_protocol.sim.card import Card, CardError, expect_success
 from simway_protocol.sim.trace import Exchange
 
 GATHERED_MAX_BYTES = 65_536
@@ -137,6 +137,5 @@ class Chain:
     def send(self, command: Command, doing: str) -> bytes:
         """The data of a command that must succeed; ``CardError`` names ``doing`` and the status word."""
         data, sw = self.card.transmit(command.encode())
-        if not status.is_success(sw):
-            raise CardError(doing, sw)
+        expect_success(sw, doing)
         return data

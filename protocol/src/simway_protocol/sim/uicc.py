@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from simway_protocol.errors import PeerError
 from simway_protocol.messages import Profile as ProfileMessage
 from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, status, store_data
 from simway_protocol.sim.apdu import Command
-from simway_protocol.sim.card import Card, CardError, CardGone
+from simway_protocol.sim.card import Card, CardError, expect_success
 from simway_protocol.sim.es10c import (
     DeleteResult,
     DisableProfile,
@@ -133,21 +133,22 @@ class Uicc:
     def iccid(self) -> str:
         """The ICCID in EF.ICCID: the profile whose files the card shows now. Empty when no profile is enabled."""
         with self.channel() as channel:
-            return numbering.decode_iccid(
-                files.read_transparent(channel.send, channel.number, files.EF_ICCID, numbering.ICCID_BYTES)
-            )
+            data = files.read_transparent(channel.send, channel.number, files.EF_ICCID, numbering.ICCID_BYTES)
+        return numbering.decode_iccid(data)
 
     def imsi(self) -> str:
-        """The IMSI in the first USIM's EF.IMSI; empty when the card lists no USIM."""
+        """The IMSI in the first USIM's EF.IMSI; empty when the card lists no USIM, or keeps the file behind a PIN."""
         with self.channel() as channel:
             aid = files.find_usim(channel.send, channel.number)
             if aid is None:
                 return ""
             channel.send(apdu.select_application(aid, channel.number), "SELECT USIM")
             channel.send(apdu.select_file(files.EF_IMSI, channel.number), "SELECT EF.IMSI")
-            return numbering.decode_imsi(
-                channel.send(apdu.read_binary(numbering.IMSI_BYTES, channel=channel.number), "read EF.IMSI")
-            )
+            data, sw = self._chain.card.transmit(apdu.read_binary(numbering.IMSI_BYTES, channel=channel.number).encode())
+        if sw == status.SECURITY_STATUS_NOT_SATISFIED:
+            return ""
+        expect_success(sw, "read EF.IMSI")
+        return numbering.decode_imsi(data)
 
     # --- profiles ------------------------------------------------------------------------------------------------------
 
@@ -278,17 +279,14 @@ class Uicc:
         data, sw = self._chain.card.transmit(apdu.open_channel().encode())
         if sw in _NO_CHANNEL:
             return 0
-        if not status.is_success(sw):
-            raise CardError("MANAGE CHANNEL open", sw)
+        expect_success(sw, "MANAGE CHANNEL open")
         if len(data) != 1 or not 0 < data[0] < apdu.CHANNELS:
             raise PeerError("bad_channel", f"MANAGE CHANNEL gave {data.hex()}")
         return data[0]
 
     def _close_channel(self, number: int) -> None:
-        try:
+        with suppress(CardError):  # a card that is gone has no open channel, and whatever lost it is on its way up
             self._chain.card.transmit(apdu.close_channel(number).encode())
-        except CardGone:
-            return  # a card that is gone has no open channel; whatever lost it is on its way up
 
 
 def _plain(profile: ProfileMessage) -> dict[str, Any]:
