@@ -40,7 +40,7 @@ class Bulk(Protocol):
         """Inserts all rows or none. Raises ``KeyTaken`` or ``RowsRefused``, and the transaction goes on."""
 
     def existing(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Held]:
-        """Those keys that are in ``readings``, with what they hold."""
+        """Those keys that are in ``readings``, with what they hold. Raises ``RowsRefused``, and the transaction goes on."""
 
     def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
         """Puts each row (one a series) into ``latest`` where it is newer."""
@@ -87,9 +87,12 @@ class SqliteBulk:
         """See ``Bulk``."""
         execute = _apsw(connection).cursor().execute
         found: dict[Key, Held] = {}
-        for key in keys:
-            for num, kind, detail, unit in execute(self._select, key):
-                found[key] = ((num, kind, detail), unit)
+        try:
+            for key in keys:
+                for num, kind, detail, unit in execute(self._select, key):
+                    found[key] = ((num, kind, detail), unit)
+        except OverflowError as error:
+            raise RowsRefused(str(error)) from error
         return found
 
     def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
@@ -140,7 +143,11 @@ class PostgresBulk:
 
     def existing(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Held]:
         """See ``Bulk``."""
-        found = _psycopg(connection).execute(self._select, _columns(keys), binary=True)
+        with _savepoint(connection):
+            try:
+                found = _psycopg(connection).execute(self._select, _columns(keys), binary=True)
+            except (psycopg.DataError, OverflowError) as error:
+                raise RowsRefused(str(error).split("\n", 1)[0]) from error
         return {(sid, t_us): ((num, kind, detail), unit) for sid, t_us, num, kind, detail, unit in found}
 
     def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:

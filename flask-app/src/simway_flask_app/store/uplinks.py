@@ -167,10 +167,9 @@ class _Batch:
 
     def settle(self, odd: dict[int, tuple[Oddity, str]]) -> None:
         """Books what was placed; ``odd``: the rows that were not, by index."""
-        ends = [span.begin for span in self._spans[1:]] + [len(self.rows)]
-        for span, end in zip(self._spans, ends, strict=True):
-            span.account.stored += end - span.begin
         begins = [span.begin for span in self._spans]
+        for span, end in zip(self._spans, [*begins[1:], len(self.rows)], strict=False):
+            span.account.stored += end - span.begin
         for index, (oddity, detail) in odd.items():
             span = self._spans[bisect_right(begins, index) - 1]
             span.account.stored -= 1
