@@ -250,28 +250,31 @@ def test_a_replayed_attach_kills_nothing():
     link = make_link()
     link.attached()
     frame = next(datagram for datagram in link.to_server if parse_header(datagram).type is Type.ATTACH)
-    for worker in (link.server, make_server(seed=50, worker_index=1)):
-        assert worker.receive(frame, CLIENT_ADDRESS, link.now_us) == []
-        assert worker.receive(frame, CLIENT_ADDRESS, link.now_us) == []
-    assert link.server.sessions == 2
+    assert reasons(link.server.receive(frame, CLIENT_ADDRESS, link.now_us)) == ["replayed"]
+    other = make_server(seed=50, worker_index=1)
+    for _ in range(3):
+        assert other.receive(frame, CLIENT_ADDRESS, link.now_us) == []
+    assert (link.server.sessions, other.sessions) == (1, 1)
     outbox = link.fill(50)
     link.run(lambda: not link.outbox)
     assert link.stored == outbox
     assert len(link.of("SessionAttached")) == 1
     assert link.of("SessionEnded") == []
-    link.run(for_us=40 * S_US)
-    assert link.server.sessions == 1
+    assert other.tick(link.now_us + 40 * S_US) == []
+    assert other.sessions == 0
 
 
-def test_every_session_has_keys_of_its_own():
-    server = make_server()
-    frame = to_attach(make_client(), server)
-    answers = set()
-    for _ in range(3):
-        server.receive(frame, CLIENT_ADDRESS, T0_US)
-        ((answer, _),) = server.take_output(T0_US)
-        answers.add(answer[1:9])
-    assert len(answers) == 3
+def test_the_same_attach_gets_the_same_answer_and_any_other_keys_of_its_own():
+    client, server = make_client(), make_server()
+    first = to_attach(client, server)
+    (second,) = client.take_output(T0_US + S_US)
+    answers = []
+    for frame in (first, first, second, first):
+        assert server.receive(frame, CLIENT_ADDRESS, T0_US) == []
+        answers += [answer for answer, _ in server.take_output(T0_US)]
+    assert answers[0] == answers[1]
+    assert len({answer[1:9] for answer in answers}) == 3
+    assert server.sessions == 1
 
 
 def test_generations_only_grow():

@@ -197,6 +197,10 @@ class ServerEndpoint:
             if code is not None:
                 self._reset(datagram, header, code, address, now_us)
             raise
+        for session in self._table.of(request.device):
+            if session.attach_hash == request.secrets.attach_hash:
+                self._attach_again(session, address)
+                return
         session_id = self._new_session_id()
         refusal = self._check_device(request.device, request.key_version)
         if refusal:
@@ -213,10 +217,18 @@ class ServerEndpoint:
         generation = self._table.next_generation(request.device, now_us * 64 + self._worker_index)
         keys = request.traffic_keys(session_id)
         session = Session(
-            request.device, session_id, generation, address, request.attach, request.key_version, keys, now_us
+            request.device, session_id, generation, address, request.attach, request.key_version, keys,
+            request.secrets.attach_hash, now_us,
         )  # fmt: skip
         self._table.add(session, now_us)
-        return request.answer(session_id, generation, now_us, self._idle_timeout_us // 1_000)
+        session.answer = request.answer(session_id, generation, now_us, self._idle_timeout_us // 1_000)
+        return session.answer
+
+    def _attach_again(self, session: Session, address: Address) -> None:
+        """The very ATTACH that made ``session``: the same answer again while that is unconfirmed, then nothing."""
+        if session.confirmed:
+            raise PeerError("replayed")
+        self._out.append((session.answer, address))
 
     def _new_session_id(self) -> bytes:
         while True:

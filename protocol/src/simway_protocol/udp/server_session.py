@@ -41,14 +41,14 @@ class Session:
     """``address`` is validated; ``candidate`` is where the newest frame came from, if that is another."""
 
     __slots__ = (
-        "_decrypt", "_encrypt", "acks", "address", "attach", "candidate", "candidate_nonce", "candidate_room", "confirmed",
-        "counter", "created_us", "device", "dirty", "epoch_bytes", "epoch_text", "generation", "key_version", "last_us",
-        "more_acks", "ping_attempts", "session_id", "shelf", "window",
+        "_decrypt", "_encrypt", "acks", "address", "answer", "attach", "attach_hash", "candidate", "candidate_nonce",
+        "candidate_room", "confirmed", "counter", "created_us", "device", "dirty", "epoch_bytes", "epoch_text", "generation",
+        "key_version", "last_us", "more_acks", "ping_attempts", "session_id", "shelf", "window",
     )  # fmt: skip
 
     def __init__(
         self, device: str, session_id: bytes, generation: int, address: Address, attach: Attach, key_version: int,
-        keys: TrafficKeys, now_us: int,
+        keys: TrafficKeys, attach_hash: bytes, now_us: int,
     ) -> None:  # fmt: skip
         self.device = device
         self.session_id = session_id
@@ -56,6 +56,9 @@ class Session:
         self.address = address
         self.attach = attach
         self.key_version = key_version
+        self.attach_hash = attach_hash
+        self.answer = b""
+        """The ATTACHED that made it, until it is confirmed: what the very same ATTACH gets again."""
         self.created_us = self.last_us = now_us
         self._decrypt = AESGCM(keys.up).decrypt
         self._encrypt = AESGCM(keys.down).encrypt

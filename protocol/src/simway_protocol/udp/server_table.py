@@ -51,7 +51,7 @@ class SessionTable:
         del self._unconfirmed[session.device]
         older = self.live.get(session.device)
         ended = self.end([older] if older else [], "superseded")
-        session.confirmed = True
+        session.confirmed, session.answer = True, b""
         self.live[session.device] = session
         return ended
 
