@@ -106,9 +106,9 @@ class Sequence:
             begin = max(first, self.highest + 1)
             if begin > self.highest + 1:
                 self.missing.append((self.highest + 1, begin - 1))
-                self._forget()
             fresh.append((begin, last))
             self.highest = last
+        self._forget()
         return fresh
 
     def _below(self, first: int, last: int) -> list[Range]:

@@ -1,0 +1,263 @@
+"""The recorder between a log in memory and an embedded store: nothing lost, nothing twice, whatever goes wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simway_backbone import open_log
+from simway_backbone.log import Log, OffsetGone, Record
+from simway_flask_app.recorder import Recorder
+from simway_flask_app.store.port import StoredReading, StoreError, StoreUnavailable
+from simway_flask_app.store.schema import dead_letters, log_gaps
+from simway_flask_app.store.sql import SqlStore, open_store
+from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
+from simway_protocol.identity import partition_of
+from simway_protocol.messages import Uplink, UplinkBatch, encode
+from simway_protocol.readings import Reading
+from sqlalchemy import select
+
+T0_US = 1_795_312_800_000_000
+EPOCH = "00c0ffee00c0ffee"
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    log = open_log("memory://", client_id="test")
+    log.ensure_topics()
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def device() -> str:
+    return uuid.uuid4().hex
+
+
+class Running:
+    """A recorder in a thread."""
+
+    def __init__(self, log: Log, writer: Any, **more: Any) -> None:
+        self.stopping = threading.Event()
+        self.health: dict[str, str | None] = {}
+        self.recorder = Recorder(log, writer, stopping=self.stopping, report=self.health.__setitem__, **more)
+        self.thread = threading.Thread(target=self.recorder.run, daemon=True)
+
+    def __enter__(self) -> Running:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self.thread.join(WAIT_S)
+        assert not self.thread.is_alive()
+
+
+def await_that(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def send(log: Log, device: str, first_seq: int, *values: float) -> None:
+    readings = [Reading("t", T0_US + first_seq + n, value) for n, value in enumerate(values)]
+    put(log, device, encode(UplinkBatch([Uplink(device, "udp", T0_US, EPOCH, first_seq, readings)])))
+
+
+def put(log: Log, device: str, value: bytes) -> None:
+    log.append("uplink", partition_of(device), [(None, value)]).result(WAIT_S)
+
+
+def values(store: SqlStore, device: str) -> list[Any]:
+    return [reading.value for reading in store.readings(device).readings]
+
+
+def letters(store: SqlStore) -> list[str]:
+    with store.reading() as connection:
+        return [row.reason for row in connection.execute(select(dead_letters.c.reason).order_by(dead_letters.c.id))]
+
+
+def test_readings_go_from_log_to_store_and_are_told(log: Log, store: SqlStore, device: str) -> None:
+    told: list[StoredReading] = []
+    outcomes: list[Outcome] = []
+    with Running(log, store.uplink_writer(), on_stored=told.extend, on_outcome=lambda o, _s: outcomes.append(o)) as running:
+        send(log, device, 1, 1.0, 2.0)
+        await_that(lambda: values(store, device) == [1.0, 2.0])
+        assert running.health == {"log": None, "store": None}
+        send(log, device, 3, 3.0)
+        await_that(lambda: len(told) == 3)
+        assert running.recorder.lag() == 0
+    assert [reading.value for reading in told] == [1.0, 2.0, 3.0]
+    assert sum(len(outcome.readings) for outcome in outcomes) == 3
+
+
+def test_a_restart_goes_on_where_it_was(log: Log, store: SqlStore, device: str) -> None:
+    send(log, device, 1, 1.0)
+    for n in range(2, 5):
+        with Running(log, store.uplink_writer()):
+            await_that(lambda n=n: values(store, device) == [float(m) for m in range(1, n)])  # type: ignore[misc]
+        send(log, device, n, float(n))
+    with Running(log, store.uplink_writer()):
+        await_that(lambda: values(store, device) == [1.0, 2.0, 3.0, 4.0])
+    ledger = store.loss_ledger(device)
+    assert (ledger.sent, ledger.stored, ledger.redelivered) == (4, 4, 0)
+
+
+def test_a_new_log_is_read_from_its_beginning(log: Log, store: SqlStore, device: str) -> None:
+    send(log, device, 1, 1.0)
+    with Running(log, store.uplink_writer()):
+        await_that(lambda: values(store, device) == [1.0])
+    other = open_log("memory://", client_id="test")
+    other.ensure_topics()
+    send(other, device, 2, 2.0)
+    with Running(other, store.uplink_writer()):
+        await_that(lambda: values(store, device) == [1.0, 2.0])
+    other.close()
+
+
+@pytest.mark.parametrize("bad", [b"", b"{", b"null", b'{"uplinks": [{"device": 3}]}', b"\xff\xfe", b'{"uplinks": 1}'])
+def test_a_corrupt_record_goes_aside_and_the_rest_goes_on(log: Log, store: SqlStore, device: str, bad: bytes) -> None:
+    send(log, device, 1, 1.0)
+    put(log, device, bad)
+    send(log, device, 2, 2.0)
+    with Running(log, store.uplink_writer()):
+        await_that(lambda: values(store, device) == [1.0, 2.0])
+    assert letters(store) == ["corrupt_record"]
+
+
+class Faulty:
+    """A writer that fails when told to; before anything is written, or, as seen from here, after."""
+
+    def __init__(self, writer: UplinkWriter, fails: Callable[[list[Uplink]], Exception | None]) -> None:
+        self.writer, self.fails, self.calls = writer, fails, 0
+
+    def positions(self, follower: Any) -> dict[int, int]:
+        return self.writer.positions(follower)
+
+    def store(self, uplinks: list[Uplink], *args: Any, **more: Any) -> Outcome:
+        self.calls += 1
+        error = self.fails(uplinks)
+        if error is not None:
+            raise error
+        return self.writer.store(uplinks, *args, **more)
+
+
+def test_a_store_that_is_away_is_waited_for(log: Log, store: SqlStore, device: str) -> None:
+    away = threading.Event()
+    away.set()
+    faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away") if away.is_set() else None)
+    with Running(log, faulty) as running:
+        send(log, device, 1, 1.0)
+        await_that(lambda: running.health.get("store") == "away" and faulty.calls > 2)
+        assert values(store, device) == []
+        away.clear()
+        await_that(lambda: values(store, device) == [1.0])
+        await_that(lambda: running.health["store"] is None)
+
+
+def test_told_to_stop_while_the_store_is_away(log: Log, store: SqlStore, device: str) -> None:
+    faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away"))
+    send(log, device, 1, 1.0)
+    with Running(log, faulty):
+        await_that(lambda: faulty.calls > 0)
+    with Running(log, store.uplink_writer()):
+        await_that(lambda: values(store, device) == [1.0])
+
+
+def test_a_record_that_the_store_refuses_as_a_whole_is_found_by_halving(log: Log, store: SqlStore, device: str) -> None:
+    for n in range(1, 10):
+        send(log, device, n, float(n))
+    faulty = Faulty(store.uplink_writer(), lambda ups: StoreError("no 7!") if any(u.first_seq == 7 for u in ups) else None)
+    with Running(log, faulty):
+        await_that(lambda: values(store, device) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 9.0])
+    assert letters(store) == ["refused_by_store"]
+    assert store.loss_ledger(device).missing == 1
+
+
+def test_a_crash_after_the_commit_counts_nothing_twice(log: Log, store: SqlStore, device: str) -> None:
+    """The connection dies when the commit was done already: the recorder must find that out by itself."""
+    writer = store.uplink_writer()
+    broken = threading.Event()
+
+    class Dying(Faulty):
+        def store(self, uplinks: list[Uplink], *args: Any, **more: Any) -> Outcome:
+            outcome = self.writer.store(uplinks, *args, **more)
+            if not broken.is_set():
+                broken.set()
+                raise StoreUnavailable("the answer got lost")
+            return outcome
+
+    with Running(log, Dying(writer, lambda _: None)):
+        send(log, device, 1, 1.0)
+        send(log, device, 2, 2.0)
+        await_that(lambda: values(store, device) == [1.0, 2.0])
+    ledger = store.loss_ledger(device)
+    assert (ledger.sent, ledger.stored, ledger.redelivered) == (2, 2, 0)
+
+
+class GoneOnce:
+    """A log whose retention took the first offsets of a partition before they were read."""
+
+    def __init__(self, log: Log, partition: int, earliest: int) -> None:
+        self.log, self.partition, self.earliest = log, partition, earliest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log, name)
+
+    def reader(self, topic: str, positions: dict[int, int]) -> Any:
+        inner, outer = (
+            self.log.reader(topic, {p: max(o, self.earliest) if p == self.partition else o for p, o in positions.items()}),
+            self,
+        )
+
+        class Reader:
+            ok = positions[outer.partition] >= outer.earliest
+
+            def poll(self, timeout_s: float, max_records: int = 500) -> list[Record]:
+                if not self.ok:
+                    raise OffsetGone(topic, outer.partition, positions[outer.partition], outer.earliest, 99)
+                return inner.poll(timeout_s, max_records)
+
+            def seek(self, partition: int, offset: int) -> None:
+                assert (partition, offset) == (outer.partition, outer.earliest)
+                self.ok = True
+
+            def close(self) -> None:
+                inner.close()
+
+        return Reader()
+
+
+def test_what_retention_took_is_counted_as_missing(log: Log, store: SqlStore, device: str) -> None:
+    for n in range(1, 6):
+        send(log, device, n, float(n))
+    missing: list[int] = []
+    gone: Any = GoneOnce(log, partition_of(device), 3)
+    with Running(gone, store.uplink_writer(), on_missing=missing.append):
+        await_that(lambda: values(store, device) == [4.0, 5.0])
+    assert missing == [3]
+    with store.reading() as connection:
+        (row,) = connection.execute(select(log_gaps)).all()
+    assert (row.partition, row.first_offset, row.last_offset) == (partition_of(device), 0, 2)
+    assert store.loss_ledger(device).missing == 3
+
+
+def test_stored_readings_become_objects_only_when_asked() -> None:
+    lazy = StoredReadings([(7, T0_US, 1.0, 0, None, "V")], {7: ("d", "u")})
+    assert len(lazy) == 1
+    assert list(lazy) == [StoredReading("d", "u", T0_US, 1.0, "V")]
