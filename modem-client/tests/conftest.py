@@ -157,6 +157,7 @@ class World:
     # --- the device --------------------------------------------------------------------------------------------------
 
     def boot(self, *, start: bool = True) -> None:
+        self.off = False
         settings = {"state_file": str(self.folder / "sim.json")}
         self.sim = SimCard(lambda: self.wrap_card(open_card("virtual", settings)))
         if not self.sim.use().applet_status().personalised:
@@ -179,6 +180,7 @@ class World:
 
     def power_off(self) -> None:
         """Whatever was under way in the device's memory is gone."""
+        self.off = True
         self.sim.drop()
         self.outbox.close()
         self.journal.close()
@@ -275,7 +277,8 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
     yield make
     for world in worlds:
-        world.power_off()
+        if not world.off:
+            world.power_off()
 
 
 @pytest.fixture
