@@ -328,6 +328,23 @@ def test_a_missing_newest_segment_is_named(folder: Path) -> None:
     log.close()
 
 
+def test_a_lost_catalog_does_not_cost_the_records(folder: Path) -> None:
+    log = open_here(folder)
+    log.append("t", 0, [(None, b"x")]).result(WAIT_S)
+    log.close()
+    (folder / CATALOG).unlink()
+    with pytest.raises(LogDamaged, match=r"t-00000001\.db holds records.*restore log\.db"):
+        open_here(folder)
+
+
+def test_an_interrupted_first_start_is_done_again(folder: Path) -> None:
+    folder.mkdir()
+    TopicFiles(folder, "t").path(1).write_bytes(b"")
+    log = open_here(folder)
+    assert log.append("t", 0, [(None, b"x")]).result(WAIT_S) == 0
+    log.close()
+
+
 def test_a_log_that_is_not_there_says_how_to_make_it(folder: Path) -> None:
     log = EmbeddedLog(folder, topics=TOPICS_HERE)
     with pytest.raises(LogUnavailable, match="init"):

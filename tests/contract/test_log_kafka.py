@@ -14,6 +14,7 @@ from types import MappingProxyType
 import msgspec
 import pytest
 from kafka import TopicPartition
+from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 from simway_backbone import kafka_reader
 from simway_backbone.kafka_log import KafkaLog
@@ -175,10 +176,16 @@ def test_what_retention_took_is_gone(log: KafkaLog) -> None:
 def test_a_topic_made_again_is_another(broker: Broker, log: KafkaLog) -> None:
     before = log.identity("again")
     log._ask(lambda admin: admin.delete_topics(["again"]))
-    other = broker.open()
-    other.ensure_topics()
-    assert other.identity("again") != before
-    other.close()
+    log.ensure_topics()
+    assert log.identity("again") != before
+    assert append_until_taken(log, "again", b"x") == 0
+
+
+def test_a_producer_that_cannot_go_on_is_replaced(log: KafkaLog) -> None:
+    first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
+    assert isinstance(log._failed(log._producer, kafka_errors.OutOfOrderSequenceNumberError()), LogUnavailable)
+    assert log._producer is None
+    assert log.append("made", 1, [(None, b"y")]).result(WAIT_S) == first + 1
 
 
 def test_a_broker_that_never_comes_is_said_clearly() -> None:

@@ -17,7 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -27,6 +27,7 @@ from simway_backbone import sqlite
 from simway_backbone.log import LogDamaged, LogUnavailable
 
 CATALOG = "log.db"
+LEFT_OVER_MAX_BYTES = 65_536
 FORMAT = 1
 """``user_version`` of catalog and segments."""
 
@@ -77,7 +78,7 @@ class Segment:
 
     def __init__(self, path: Path, number: int) -> None:
         """Opens what is there; ``SegmentMissing`` when it is not."""
-        self.path, self.number = path, number
+        self.path, self.wal_path, self.number = path, f"{path}-wal", number
         if not path.exists():
             raise SegmentMissing(path.name)
         with readable_errors(path):
@@ -214,11 +215,25 @@ class Catalog:
                         db.pragma("user_version", FORMAT)
                     known = {name for (name,) in sqlite.rows(db, "SELECT name FROM topics")}
                     for name in topics.keys() - known:
+                        self._refuse_to_overwrite(name)
                         bases = dict.fromkeys(range(topics[name].partitions), 0)
                         TopicFiles(self.folder, name).make(1, bases, topics[name].compacted)
                         db.execute("INSERT INTO topics VALUES (?, ?, ?)", (name, topics[name].partitions, now_us()))
             finally:
                 db.close(True)
+
+    def _refuse_to_overwrite(self, topic: str) -> None:
+        """A segment of a topic that the catalog lacks is left over from a crash, and empty; else the catalog was lost."""
+        files = TopicFiles(self.folder, topic)
+        for number in files.numbers():
+            path = files.path(number)
+            try:
+                with closing(files.open(number)) as segment:
+                    is_left_over = number == 1 and not any(segment.heads().values())
+            except LogDamaged:
+                is_left_over = path.stat().st_size < LEFT_OVER_MAX_BYTES
+            if not is_left_over:
+                raise LogDamaged(f"{path} holds records, but {self.path} does not know {topic}: restore {self.path.name}")
 
     def read(self) -> tuple[str, dict[str, int]]:
         """The log's identity, and the partitions of each topic."""

@@ -78,7 +78,7 @@ class KafkaLog:
         self._lock = threading.RLock()
         self._admin: Any = None
         self._producer: Any = None
-        self._known: dict[str, tuple[str, int]] = {}
+        self._counts: dict[str, int] = {}
         self._connector = ThreadPoolExecutor(1, "log-connect")
         self._connecting = 0
         self._waiting_bytes = 0
@@ -107,7 +107,7 @@ class KafkaLog:
 
     def partitions(self, topic: str) -> int:
         """See ``Log``."""
-        return self._describe(topic)[1]
+        return self._counts.get(topic) or self._describe(topic)[1]
 
     def bounds(self, topic: str) -> dict[int, tuple[int, int]]:
         """See ``Log``."""
@@ -130,7 +130,7 @@ class KafkaLog:
                 future.set_exception(LogUnavailable(why))
                 return future
             self._waiting_bytes += size
-            ready = self._producer is not None and topic in self._known and not self._connecting
+            ready = self._producer is not None and topic in self._counts and not self._connecting
             self._connecting += not ready
         future.add_done_callback(lambda _: self._count(-size))
         if ready:
@@ -180,16 +180,16 @@ class KafkaLog:
         self._ask(lambda admin: admin.wait_for_topics(list(missing)))
 
     def _describe(self, topic: str) -> tuple[str, int]:
-        if topic not in self._known:
-            cluster = self._ask(lambda admin: admin.describe_cluster())["cluster_id"]
-            found = self._ask(lambda admin: admin.describe_topics([topic]))
-            if not found or found[0]["error_code"]:
-                raise topic_refused(topic, self._ask(lambda admin: admin.list_topics()))
-            count = len(found[0]["partitions"])
-            if topic in self._descriptors and count != self._descriptors[topic].partitions:
-                _log.warning("topic has other partitions", topic=topic, has=count, wanted=self._descriptors[topic].partitions)
-            self._known[topic] = (f"kafka:{cluster}/{found[0].get('topic_id') or topic}", count)
-        return self._known[topic]
+        """Identity and number of partitions, asked anew: a topic may have been deleted and made again."""
+        cluster = self._ask(lambda admin: admin.describe_cluster())["cluster_id"]
+        found = self._ask(lambda admin: admin.describe_topics([topic]))
+        if not found or found[0]["error_code"]:
+            raise topic_refused(topic, self._ask(lambda admin: admin.list_topics()))
+        count = len(found[0]["partitions"])
+        if topic in self._descriptors and count != self._descriptors[topic].partitions:
+            _log.warning("topic has other partitions", topic=topic, has=count, wanted=self._descriptors[topic].partitions)
+        self._counts[topic] = count
+        return f"kafka:{cluster}/{found[0].get('topic_id') or topic}", count
 
     def _ask(self, question: Callable[[Any], T]) -> T:
         with self._lock:
@@ -218,7 +218,7 @@ class KafkaLog:
                     metrics_enabled=False,
                     **connection_settings(self._servers, self._client_id, min(ANSWER_TIMEOUT_S, self._delivery_timeout_s)),
                 )
-                for name in self._known:
+                for name in self._counts:
                     producer.partitions_for(name)
             except (kafka_errors.KafkaError, OSError) as error:
                 raise unavailable(self._servers, error) from error
@@ -226,7 +226,7 @@ class KafkaLog:
 
     def _connect_and_send(self, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
         try:
-            self._describe(topic)
+            self.partitions(topic)
             self._connect_producer()
             self._send(future, topic, partition, records)
         except Exception as error:
@@ -236,7 +236,7 @@ class KafkaLog:
                 self._connecting -= 1
 
     def _send(self, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
-        if refused := refuse_append(topic, partition, self._known[topic][1], records):
+        if refused := refuse_append(topic, partition, self._counts[topic], records):
             future.set_exception(refused)
             return
         producer, sent = self._producer, []
