@@ -20,6 +20,16 @@ _DESCRIPTION = (
     "Devices behind a SIM: their readings, their carriers, and commands to them. Errors are problem details (RFC 9457). "
     f"A request body is at most {limits.BODY_MAX_BYTES} bytes; at most {limits.STREAMS_MAX} event streams are open at once."
 )
+_EVENT = {
+    "description": "one event; ``data`` is JSON",
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["ready", "readings", "command", "device"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer", "description": "milliseconds"},
+    },
+    "required": ["event", "data"],
+}
 _PROBLEM_REF = {"$ref": _REF.format(name="ProblemDetails")}
 _PATH_PARAMETERS = {
     "device": {"type": "string", "minLength": 1, "description": "device id"},
@@ -132,7 +142,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 def _success(operation: Operation, status: int, reply: type[msgspec.Struct] | str | None) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if isinstance(reply, str):
-        described["content"] = {reply: {"schema": {"type": "string"} if reply.startswith("text/") else {"type": "object"}}}
+        described["content"] = {reply: {"schema": _EVENT if reply == "text/event-stream" else {"type": "object"}}}
     elif reply is not None:
         described["content"] = {"application/json": {"schema": _schema(reply)}}
     return _with_headers(described, operation.headers.get(status, {}))

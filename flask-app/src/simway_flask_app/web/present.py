@@ -87,7 +87,7 @@ def loss_ledger(row: port.LossLedger) -> schemas.LossLedger:
     """The balance of a device."""
     return schemas.LossLedger(
         row.device, row.sent, row.stored, row.duplicate, row.conflict, dict(row.rejected), row.dropped, row.missing,
-        row.redelivered, {epoch: list(ranges) for epoch, ranges in row.missing_ranges.items()},
+        row.redelivered, [schemas.MissingRange(epoch, *gap) for epoch, gaps in row.missing_ranges.items() for gap in gaps],
     )  # fmt: skip
 
 

@@ -63,6 +63,8 @@ class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if bool(self.iccid) == bool(self.provider):
             raise ValueError("name either an iccid or a provider")
+        if self.iccid and not self.iccid.isdigit():
+            raise ValueError("an ICCID is 18 to 20 digits")
 
 
 class Ping(_Expires, tag_field="kind", tag="ping", forbid_unknown_fields=True):
@@ -247,6 +249,14 @@ class LatestReadings(Struct):
     readings: list[Reading]
 
 
+class MissingRange(Struct):
+    """Sequence numbers of one epoch that never came, both ends included."""
+
+    epoch: str
+    first: int
+    last: int
+
+
 class LossLedger(Struct):
     """What became of every reading that the device numbered.
 
@@ -262,7 +272,7 @@ class LossLedger(Struct):
     dropped: int
     missing: int
     redelivered: int
-    missing_ranges: dict[str, list[tuple[int, int]]]
+    missing_ranges: list[MissingRange]
 
 
 class HistoryEntry(Struct):

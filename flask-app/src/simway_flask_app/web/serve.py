@@ -60,11 +60,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM, and SIGINT: no new requests; those under way get ``GRACEFUL_S``."""
         super().handle_exit(sig, frame)
+        self._end_streams()
+
+    handle_quit = handle_exit
+
+    def is_parent_alive(self) -> bool:
+        """False when the parent was killed: then this worker ends too, and its streams with it."""
+        alive: bool = super().is_parent_alive()
+        if not alive:
+            self._end_streams()
+        return alive
+
+    def _end_streams(self) -> None:
         app = getattr(self, "wsgi", None)
         if app is not None:
             services_of(app).live.stop()
-
-    handle_quit = handle_exit
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answers a request that gunicorn could not parse."""
