@@ -46,6 +46,8 @@ RESETS_PER_S = 1_000
 """RESET hints that one endpoint sends; those beyond are left out."""
 FULL_RETRY_MS = 5_000
 REFUSED_RETRY_MS = 60_000
+UNKNOWN_RETRY_MS = 1_000
+"""For ``unknown_device``: it holds a key of ours, so it is enrolled, and the registry's word is on its way."""
 SEALED_BODY_MAX_BYTES = BODY_MAX_BYTES - 64
 """The largest body of COMMAND, CANCEL and CONFIRM."""
 _IN_SESSION = {
@@ -204,7 +206,8 @@ class ServerEndpoint:
         session_id = self._new_session_id()
         refusal = self._check_device(request.device, request.key_version)
         if refusal:
-            answer = request.refusal(session_id, refusal, REFUSED_RETRY_MS, now_us)
+            retry_ms = UNKNOWN_RETRY_MS if refusal == "unknown_device" else REFUSED_RETRY_MS
+            answer = request.refusal(session_id, refusal, retry_ms, now_us)
             self._events.append(Refused(refusal, request.device))
         elif self._table.is_full_for(request.device):
             answer = request.refusal(session_id, "full", FULL_RETRY_MS, now_us)
