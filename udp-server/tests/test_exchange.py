@@ -392,7 +392,7 @@ def test_an_outage_of_the_log_delays_events_and_loses_none():
         await world.settle()
         assert world.log.records("device-events") == []
         world.log.outage = None
-        await world.until(lambda: world.events())
+        await world.until(world.events)
 
     run(scenario)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from simway_protocol.identity import derive_device_key
 from simway_protocol.readings import Reading
 from simway_protocol.udp.client import ClientEndpoint
-from simway_protocol.udp.events import Acknowledged, AttachRefused, Challenged, ClientEvent
+from simway_protocol.udp.events import Acknowledged, AttachedTo, AttachRefused, Challenged, ClientEvent
 from simway_protocol.udp.keys import card_response
 
 EPOCH = "9f3c5a7e01b2d4c6"
@@ -46,19 +46,23 @@ class UdpDevice:
         self.socket.close()
 
     def attach(self, *, wait: bool = True, last_counter: int = 0) -> None:
-        """Attaches; with ``wait`` until a session stands, else ``AssertionError`` names the refusal."""
+        """Attaches; with ``wait`` until a new session stands, else ``AssertionError`` names the refusal."""
+        before, refusals = self._sessions(), len(self._refused())
         self.endpoint.attach(iccid=self.iccid, boot_counter=1, epoch=EPOCH, last_counter=last_counter, now_us=now_us())
         if wait:
-            self.run_until(lambda: self.endpoint.attached or self._refused())
-            assert self.endpoint.attached, self._refused()
+            self.run_until(lambda: self._sessions() > before or len(self._refused()) > refusals)
+            assert self._sessions() > before, self._refused()
 
     def send(self, readings: Sequence[Reading], first_seq: int = 1) -> None:
-        """Sends readings as the window allows, and waits until each has its outcome."""
-        seq, end = first_seq, first_seq + len(readings)
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not all(number in self.logged or number in self.rejected for number in range(first_seq, end)):
-            assert time.monotonic() < deadline_s, f"not answered: {first_seq}..{end - 1}, logged {sorted(self.logged)[-3:]}"
-            while seq < end and self.endpoint.window() > 0:
+        """Sends readings as the window allows, again in each new session, and waits until each has its outcome."""
+        numbers = range(first_seq, first_seq + len(readings))
+        end_s = time.monotonic() + DEADLINE_S
+        seq, sessions = first_seq, self._sessions()
+        while open_ := [number for number in numbers if number not in self.logged and number not in self.rejected]:
+            assert time.monotonic() < end_s, f"not answered: {open_[0]}..{open_[-1]}; last events: {self.events[-3:]}"
+            if self._sessions() != sessions:
+                seq, sessions = open_[0], self._sessions()
+            while seq < numbers.stop and self.endpoint.window() > 0:
                 seq += self.endpoint.send_data(seq, readings[seq - first_seq :], [], now_us())
             self.turn()
 
@@ -82,6 +86,9 @@ class UdpDevice:
 
     def of(self, kind: type) -> list[ClientEvent]:
         return [event for event in self.events if isinstance(event, kind)]
+
+    def _sessions(self) -> int:
+        return len(self.of(AttachedTo))
 
     def _refused(self) -> list[ClientEvent]:
         return self.of(AttachRefused)

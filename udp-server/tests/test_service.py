@@ -1,0 +1,350 @@
+"""The service as it runs: a parent, its workers, real sockets, the embedded log on a disk."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import ExitStack
+from urllib.error import URLError
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from simway_backbone import open_log
+from simway_protocol import messages
+from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
+from simway_protocol.messages import Attached, CommandEvent, Detached, Downlink, RegistryEntry
+from simway_protocol.readings import Reading
+from simway_protocol.udp.events import AttachRefused, CommandArrived, SessionLost
+from simway_testing.udp_device import UdpDevice, now_us
+from simway_testing.waiting import wait_for
+
+MASTER = bytes(range(32))
+START_S = 30
+
+
+def free_port(kind=socket.SOCK_DGRAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """One udp-server and the log that it writes to."""
+
+    def __init__(self, folder, workers=1):
+        self.folder = folder
+        self.port, self.metrics_port = free_port(), free_port(socket.SOCK_STREAM)
+        (folder / "master.key").write_text(MASTER.hex())
+        self.url = f"sqlite:///{folder}/log"
+        self.env = {
+            **os.environ, "LOG_URL": self.url, "MASTER_SECRET_FILE": str(folder / "master.key"), "UDP_HOST": "127.0.0.1",
+            "UDP_PORT": str(self.port), "UDP_METRICS_PORT": str(self.metrics_port), "UDP_WORKERS": str(workers),
+        }  # fmt: skip
+        self.log = open_log(self.url, client_id="test")
+        self.log.ensure_topics()
+        self.register("demo")
+        self.log_file = (folder / "stderr").open("ab")
+        self.process = None
+        self._devices = ExitStack()
+
+    def start(self):
+        self.process = subprocess.Popen([sys.executable, "-m", "simway_udp_server"], env=self.env, stderr=self.log_file)
+        wait_for(self.ready, START_S, self.said)
+        return self
+
+    def said(self):
+        return (self.folder / "stderr").read_text()[-3_000:]
+
+    def ready(self):
+        assert self.process.poll() is None, self.said()
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/health/ready").status == 200
+        except (URLError, OSError):
+            return False
+
+    def workers(self):
+        return psutil.Process(self.process.pid).children()
+
+    def metric(self, name, **labels):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        found = [
+            one.value
+            for family in families
+            for one in family.samples
+            if one.name == name and labels.items() <= one.labels.items()
+        ]
+        return sum(found)
+
+    def register(self, device, status="active", versions=(1,)):
+        entry = RegistryEntry(device, status, list(versions), now_us())
+        self.log.append("registry", 0, [(device.encode(), messages.encode(entry))]).result(10)
+
+    def send_down(self, message):
+        self.log.append("downlink", 0, [(message.device.encode(), messages.encode(message))]).result(10)
+
+    def read(self, topic):
+        bounds = self.log.bounds(topic)
+        reader = self.log.reader(topic, {partition: first for partition, (first, _) in bounds.items()})
+        found = []
+        while records := reader.poll(0.05, 10_000):
+            found += [messages.decode(topic, record.value) for record in records]
+        reader.close()
+        return found
+
+    def stored(self, device="demo"):
+        """Sequence numbers in the log, as often as they are there."""
+        return sorted(
+            one.first_seq + index
+            for batch in self.read("uplink")
+            for one in batch.uplinks
+            if one.device == device
+            for index in range(len(one.readings))
+        )
+
+    def device(self, name="demo"):
+        device = UdpDevice(("127.0.0.1", self.port), MASTER, name)
+        self._devices.callback(device.close)
+        return device
+
+    def stop(self):
+        self._devices.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+        self.log.close()
+        self.log_file.close()
+
+
+@pytest.fixture
+def server(tmp_path, request):
+    made = Server(tmp_path, workers=getattr(request, "param", 1))
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def readings(count):
+    return [Reading("a", now_us() + index, index) for index in range(count)]
+
+
+def ping(device, index=0, expires_in_us=60_000_000):
+    command_id = index.to_bytes(16, "big")
+    expires_us = now_us() + expires_in_us
+    body = encode_body(Body(BodyType.COMMAND, device.device, command_id, index, 1, expires_us, Kind.PING))
+    return Downlink(device.device, "command", command_id.hex(), index, expires_us, body, command_mac(device.key, body))
+
+
+def test_readings_go_up_and_what_is_acknowledged_is_in_the_log(server):
+    device = server.device()
+    device.attach()
+    device.send(readings(200))
+    assert server.stored() == list(range(1, 201))
+    (event,) = server.read("device-events")
+    assert (event.device, event.generation) == ("demo", device.endpoint.generation)
+    wait_for(lambda: server.metric("simway_readings_admitted_total") == 200, 10, "counted")
+    assert server.metric("simway_udp_sessions") == 1
+
+
+def test_garbage_is_counted_and_stops_nothing(server):
+    device = server.device()
+    device.attach()
+    noise = random.Random(7)
+    for size in range(1_300):
+        device.socket.sendto(noise.randbytes(size), device.server)
+    device.socket.sendto(b"\x65" + device.endpoint.session_id + bytes(40), device.server)
+    device.send(readings(50))
+    assert server.stored() == list(range(1, 51))
+    wait_for(lambda: server.metric("simway_udp_bad_datagrams_total") > 1_000, 10, "counted by reason")
+
+
+def test_an_unknown_device_is_refused_until_the_registry_names_it(server):
+    device = server.device("newcomer")
+    device.attach(wait=False)
+    device.run_until(lambda: device.of(AttachRefused))
+    assert device.of(AttachRefused)[0].reason == "unknown_device"
+    server.register("newcomer")
+
+    def attached():
+        device.attach(wait=False)
+        refusals = len(device.of(AttachRefused))
+        device.run_until(lambda: device.endpoint.attached or len(device.of(AttachRefused)) > refusals)
+        return device.endpoint.attached
+
+    wait_for(attached, 10, "attached")
+
+
+def test_a_revoked_device_is_out_within_a_second_and_stays_out(server):
+    device = server.device()
+    device.attach()
+    server.register("demo", "revoked", ())
+    wait_for(lambda: any(isinstance(event, Detached) for event in server.read("device-events")), 5, "detached")
+    device.endpoint.send_data(1, readings(1), [], now_us())
+    device.run_until(lambda: device.of(SessionLost))
+    device.attach(wait=False)
+    device.run_until(lambda: device.of(AttachRefused))
+    assert device.of(AttachRefused)[0].reason == "revoked"
+    assert server.stored() == []
+
+
+def test_a_command_reaches_the_device_and_its_result_the_log(server):
+    device = server.device()
+    device.attach()
+    sent = ping(device, 1)
+    server.send_down(sent)
+    device.run_until(lambda: device.of(CommandArrived))
+    assert device.of(CommandArrived)[0].body == sent.body
+    device.endpoint.send_receipt(bytes.fromhex(sent.command_id), 1, now_us())
+    device.endpoint.send_result(bytes.fromhex(sent.command_id), "executed", "", {}, now_us())
+    device.run_until(lambda: any(type(event).__name__ == "Settled" for event in device.events))
+    events = [event.event for event in server.read("device-events") if isinstance(event, CommandEvent)]
+    assert events == ["sent", "received", "result"]
+
+
+def test_what_expired_or_is_over_is_not_sent_after_a_restart(server):
+    device = server.device()
+    over, open_, expired = ping(device, 1), ping(device, 2), ping(device, 3, expires_in_us=-1)
+    server.process.terminate()
+    assert server.process.wait(20) == 0
+    for message in (over, open_, expired):
+        server.send_down(message)
+    result = CommandEvent("demo", over.command_id, "result", "udp", 1, now_us(), outcome="executed")
+    server.log.append("device-events", 0, [(b"demo", messages.encode(result))]).result(10)
+    server.start()
+    device.attach()
+    device.run_until(lambda: device.of(CommandArrived))
+    device.endpoint.send_receipt(bytes.fromhex(open_.command_id), 2, now_us())
+    device.run_until(lambda: any(isinstance(e, CommandEvent) and e.event == "received" for e in server.read("device-events")))
+    assert {arrived.body for arrived in device.of(CommandArrived)} == {open_.body}
+
+
+@pytest.mark.parametrize("server", [2], indirect=True)
+def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(server):
+    devices = [server.device(f"device-{index}") for index in range(6)]
+    for device in devices:
+        server.register(device.device)
+    for device in devices:
+        wait_for(lambda device=device: _attached(device), 10, "attached")
+        device.send(readings(20))
+    killed = server.workers()[0]
+    killed.kill()
+    wait_for(lambda: len(server.workers()) == 2 and killed.pid not in {one.pid for one in server.workers()}, 20, "a new worker")
+    wait_for(server.ready, START_S, server.said)
+    for device in devices:
+        device.attach()
+        device.send(readings(20), first_seq=21)
+    for device in devices:
+        assert set(server.stored(device.device)) == set(range(1, 41))
+    wait_for(lambda: server.metric("simway_readings_admitted_total") >= 120, 10, "counts do not go back")
+
+
+def _attached(device):
+    refusals = len(device.of(AttachRefused))
+    device.attach(wait=False)
+    device.run_until(lambda: device.endpoint.attached or len(device.of(AttachRefused)) > refusals)
+    return device.endpoint.attached
+
+
+@pytest.mark.parametrize("server", [2], indirect=True)
+def test_a_device_that_comes_back_at_another_worker_supersedes_its_old_session(server):
+    generations = set()
+    for _ in range(12):  # another source port each time: both workers get some
+        device = server.device()
+        device.attach()
+        device.send(readings(1))
+        generations.add(device.endpoint.generation)
+
+    def sessions():
+        return server.metric("simway_udp_sessions")
+
+    wait_for(lambda: sessions() == 1, 10, lambda: f"{sessions()} sessions left")
+    published = [event.generation for event in server.read("device-events") if isinstance(event, Attached)]
+    assert set(published) == generations
+    assert len({generation % 64 for generation in generations}) == 2
+
+
+def test_sigterm_ends_it_in_order(server):
+    device = server.device()
+    device.attach()
+    device.endpoint.send_data(1, readings(5), [], now_us())
+    device.turn()
+    (worker,) = server.workers()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(20) == 0
+    assert not worker.is_running()
+    last = server.read("device-events")[-1]
+    assert (last.device, last.reason) == ("demo", "shutdown")
+    assert server.stored() == [1, 2, 3, 4, 5]
+
+
+def test_a_killed_parent_takes_its_workers_with_it_and_the_port_is_free_again(server):
+    (worker,) = server.workers()
+    server.process.kill()
+    server.process.wait(10)
+    worker.wait(20)
+    server.start()
+    device = server.device()
+    device.attach()
+
+
+def refused_start(env):
+    return subprocess.run(
+        [sys.executable, "-m", "simway_udp_server"], env=env, capture_output=True, text=True, timeout=30, check=False
+    )  # fmt: skip
+
+
+def test_a_taken_port_is_named_and_the_exit_status_is_2(server, tmp_path_factory):
+    other = Server(tmp_path_factory.mktemp("other"))
+    other.env["UDP_PORT"] = str(server.port)
+    result = refused_start(other.env)
+    assert result.returncode == 2
+    assert "UDP_PORT" in result.stderr
+    assert str(server.port) in result.stderr
+    other.stop()
+
+
+def test_a_missing_master_secret_is_named_and_the_exit_status_is_2(tmp_path):
+    server = Server(tmp_path)
+    (tmp_path / "master.key").unlink()
+    result = refused_start(server.env)
+    assert result.returncode == 2
+    assert "MASTER_SECRET_FILE" in result.stderr
+    server.stop()
+
+
+def test_a_url_that_names_no_log_ends_the_service_with_status_2(tmp_path):
+    server = Server(tmp_path)
+    result = refused_start({**server.env, "LOG_URL": "ftp://x"})
+    assert result.returncode == 2
+    assert "LOG_URL" in result.stderr
+    server.stop()
+
+
+@pytest.mark.parametrize("server", [2], indirect=True)
+def test_many_devices_at_once(server):
+    devices = [server.device(f"many-{index}") for index in range(8)]
+    for device in devices:
+        server.register(device.device)
+    failures = []
+
+    def live(device):
+        try:
+            wait_for(lambda: _attached(device), 20, "attached")
+            device.send(readings(300))
+        except AssertionError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=live, args=(device,)) for device in devices]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    for device in devices:
+        assert set(server.stored(device.device)) == set(range(1, 301))
