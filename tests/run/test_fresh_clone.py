@@ -100,10 +100,8 @@ def test_make_run_from_nothing_twice(clone: Path, settings: dict[str, str]) -> N
     try:
         lines = re.findall(r"^curl .*$", first.greeting(), re.MULTILINE)
         assert len(lines) == 2, first.greeting()
-        readings = pasted(lines[0], clone)["readings"]
-        assert isinstance(readings, list)
-        assert readings
-        assert pasted(lines[1], clone)["state"] == "QUEUED"
+        assert pasted(lines[0], clone)["readings"], first.text()
+        assert pasted(lines[1], clone)["state"] == "QUEUED", first.text()
         assert (clone / "var/admin.token").stat().st_mode & 0o777 == 0o600
         oldest = f"{lines[0].removesuffix('/latest')}?limit=1"
         before, token, family = pasted(oldest, clone), (clone / "var/admin.token").read_text(), first.family()
