@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from simway_testing import Unavailable, scratch, unavailable
 from simway_testing.platform import Front
+
+# a loaded machine is no finding: no test fails for the time that one example took
+settings.register_profile("simway", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("simway")
 
 
 def _serve(running: Callable[[Path], AbstractContextManager[str]], name: str) -> Iterator[str]:
