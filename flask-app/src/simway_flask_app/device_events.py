@@ -59,7 +59,7 @@ class DeviceEvents:
             return
         happened = _meaning(row, event)
         if happened is None:
-            log.info("an answer that moves nothing", command_id=row.command_id, event=event.event, reason=event.reason)
+            log.info("an answer that moves nothing", command_id=row.command_id, answer=event.event, reason=event.reason)
         elif happened is Event.BAD_COUNTER:
             self._bad_counter(connection, row, event, now_us)
         else:

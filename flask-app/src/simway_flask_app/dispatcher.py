@@ -17,12 +17,14 @@ from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Rea
 from simway_protocol.errors import LocalError
 from simway_protocol.messages import BadMessage, DeadLetter, decode
 from sqlalchemy import Connection, or_, select
+from sqlalchemy.exc import DBAPIError
 
 from simway_flask_app import ledger, sealing
 from simway_flask_app.device_events import ACTOR, DeviceEvents
 from simway_flask_app.ledger import Event as Happening
 from simway_flask_app.ledger import State
 from simway_flask_app.store import commands, outbox, positions, registry
+from simway_flask_app.store.engine import is_passing
 from simway_flask_app.store.outbox import OutboxRow
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
@@ -41,6 +43,8 @@ EXPIRE_GRACE_US = 5_000_000
 PUBLISH_TIMEOUT_S = 15.0
 RECORDS_MAX = 500
 ROWS_MAX = 500
+PAYLOAD_MAX_BYTES = 64 * 1024
+"""So much of a record that cannot be applied is kept with its dead letter."""
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 
@@ -187,15 +191,24 @@ class Dispatcher:
         self._next |= {partition: after for partition, (_, after) in moves.items()}
 
     def _apply(self, connection: Connection, record: Record, now_us: int) -> None:
+        """Applies one event. One that cannot be applied goes to the dead letters: it must not stop every other device."""
         try:
             event = decode(TOPIC, record.value)
+            with connection.begin_nested():
+                self._events.apply(connection, event, now_us)
         except BadMessage as error:
             log.error("a device event does not decode", offset=record.offset, detail=str(error))
-            where = f"{TOPIC}/{record.partition} offset {record.offset}: {error}"
-            letter = DeadLetter(CONSUMER, "corrupt_record", now_us, detail=where, payload=record.value[: 64 * 1024])
-            outbox.bury(connection, [letter], now_us)
-            return
-        self._events.apply(connection, event, now_us)
+            self._bury(connection, record, "corrupt_record", error, now_us)
+        except DBAPIError as error:
+            if error.connection_invalidated or is_passing(error.orig or error):
+                raise
+            log.error("the store refuses a device event", offset=record.offset, detail=str(error.orig))
+            self._bury(connection, record, "refused_by_store", error, now_us)
+
+    def _bury(self, connection: Connection, record: Record, reason: str, error: Exception, now_us: int) -> None:
+        where = f"{TOPIC}/{record.partition} offset {record.offset}: {error}"
+        letter = DeadLetter(CONSUMER, reason, now_us, detail=where, payload=record.value[:PAYLOAD_MAX_BYTES])
+        outbox.bury(connection, [letter], now_us)
 
     def _skip(self, reader: Reader, gone: OffsetGone) -> None:
         """Retention took events: written down, and what they would have told shows as UNKNOWN in time."""

@@ -1,0 +1,475 @@
+"""The dispatcher between an embedded store and a log in memory; the devices and gateways are played by the tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simway_backbone import open_log
+from simway_backbone.log import Log
+from simway_flask_app import commands as use_cases
+from simway_flask_app.device_events import SEALS_MAX, DeviceEvents
+from simway_flask_app.dispatcher import EXPIRE_GRACE_US, Dispatcher
+from simway_flask_app.store.commands import ANSWER_GRACE_US
+from simway_flask_app.store.port import Command, NotCancellable
+from simway_flask_app.store.schema import dead_letters
+from simway_flask_app.store.sql import SqlStore, open_store
+from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
+from simway_protocol.identity import derive_device_key
+from simway_protocol.messages import Attached, CommandEvent, Detached, Downlink, Inventory, Profile, decode, encode
+from sqlalchemy import select
+
+MASTER = bytes(range(32))
+ALPHA, BETA = "8949000000000000011", "8949000000000000029"
+T0_US = 1_795_312_800_000_000
+PROFILES = [Profile(ALPHA, "a0", "enabled", "Alpha"), Profile(BETA, "a1", "disabled", "Beta")]
+
+
+class House:
+    """A dispatcher with its store and log, a clock that the test turns, and one device."""
+
+    def __init__(self, log: Log, store: SqlStore) -> None:
+        self.log, self.store, self.now_us = log, store, T0_US
+        self.events = DeviceEvents(MASTER)
+        self.dispatcher = self.start()
+        self.generation = 0
+        store.add_device("demo", name="", now_us=T0_US)
+
+    def start(self) -> Dispatcher:
+        return Dispatcher(self.log, self.store, self.events, stopping=threading.Event(), now_us=lambda: self.now_us)
+
+    def turn(self) -> None:
+        """Rounds until there is nothing to do."""
+        while self.dispatcher.turn(poll_s=0.0):
+            pass
+
+    def tell(self, event: Any) -> None:
+        self.log.append("device-events", 0, [(b"demo", encode(event))]).result(5)
+        self.turn()
+
+    def attach(self, iccid: str = ALPHA, last_counter: int = 0) -> None:
+        self.generation += 64
+        self.tell(Attached("demo", self.generation, "udp", iccid, 1, "00ff", last_counter, 1, self.now_us))
+
+    def event(self, command: Command, event: str, *, iccid: str = ALPHA, **more: Any) -> str:
+        self.tell(CommandEvent("demo", command.command_id, event, "udp", self.generation, self.now_us, iccid, **more))
+        return self.state(command)
+
+    def state(self, command: Command) -> str:
+        return self.store.command("demo", command.command_id).state
+
+    def downlink(self) -> list[Downlink]:
+        end = self.log.bounds("downlink")[0][1]
+        reader = self.log.reader("downlink", {0: 0})
+        found: list[Downlink] = []
+        while len(found) < end:
+            found += [decode("downlink", record.value) for record in reader.poll(1.0)]
+        reader.close()
+        return found
+
+    def later(self, seconds: float) -> None:
+        self.now_us += int(seconds * 1e6)
+        self.turn()
+
+    def switch(self, **more: Any) -> Command:
+        self.now_us += 1
+        command = use_cases.switch_carrier(self.store, "demo", iccid=BETA, actor="api", now_us=self.now_us, **more)
+        self.turn()
+        return command
+
+    def ping(self) -> Command:
+        self.now_us += 1
+        command = use_cases.ping(self.store, "demo", actor="api", now_us=self.now_us)
+        self.turn()
+        return command
+
+    def audit(self) -> Command:
+        command = use_cases.audit(self.store, "demo", actor="api", now_us=self.now_us)
+        self.turn()
+        return command
+
+    def lines(self, command: Command) -> list[tuple[str, str]]:
+        return [(line.event, line.state) for line in self.store.command_history(command.command_id)]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    log = open_log("memory://", client_id="test")
+    log.ensure_topics()
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    store.migrate()
+    house = House(log, store)
+    yield house
+    house.dispatcher.close()
+    store.close()
+    log.close()
+
+
+def inventory(house: House, active: str = ALPHA) -> None:
+    profiles = [Profile(p.iccid, p.aid, "enabled" if p.iccid == active else "disabled", p.provider) for p in PROFILES]
+    house.tell(Inventory("demo", "udp", house.generation, house.now_us, "89" * 16, active, profiles))
+
+
+# --- out -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_is_sealed_for_its_device(house: House) -> None:
+    command = house.switch(deadline_s=90, expires_in_s=100)
+    (message,) = house.downlink()
+    assert (message.device, message.type, message.command_id, message.counter) == ("demo", "command", command.command_id, 1)
+    body = decode_body(message.body)
+    assert (body.type, body.kind, body.target_iccid, body.deadline_s) == (BodyType.COMMAND, Kind.SWITCH, BETA, 90)
+    assert body.expires_us == message.expires_us == command.expires_us == house.now_us + 100_000_000
+    assert [apdu.hex() for apdu in body.apdus] == ["bf3111a00c5a0a989400000000000020f98101ff"]
+    assert verify_command(derive_device_key(MASTER, "demo", 1), message.body, message.mac)
+    assert house.lines(command) == [("created", "QUEUED"), ("sealed", "QUEUED")]
+
+
+def test_one_command_outstanding_in_the_order_of_their_coming(house: House) -> None:
+    first, second, third = house.ping(), house.ping(), house.ping()
+    assert [message.command_id for message in house.downlink()] == [first.command_id]
+    house.attach()
+    house.event(first, "sent")
+    house.event(first, "result", outcome="executed")
+    assert [message.command_id for message in house.downlink()] == [first.command_id, second.command_id]
+    house.event(second, "result", outcome="failed", reason="x")
+    assert [(message.command_id, message.counter) for message in house.downlink()][2] == (third.command_id, 3)
+
+
+def test_devices_do_not_wait_for_each_other(house: House) -> None:
+    house.store.add_device("other", name="", now_us=T0_US)
+    house.ping()
+    use_cases.ping(house.store, "other", actor="api", now_us=T0_US)
+    house.turn()
+    assert [message.device for message in house.downlink()] == ["demo", "other"]
+
+
+def test_a_target_that_is_no_iccid_fails_and_holds_nobody_up(house: House) -> None:
+    inventory(house)
+    with house.store.transaction() as connection:
+        connection.exec_driver_sql("UPDATE inventories SET profiles = replace(profiles, '8949000000000000029', 'x')")
+    command = use_cases.switch_carrier(house.store, "demo", iccid="x", actor="api", now_us=T0_US)
+    following = house.ping()
+    house.turn()
+    assert house.store.command("demo", command.command_id).reason == "bad_target"
+    assert house.state(command) == "FAILED"
+    assert [message.command_id for message in house.downlink()] == [following.command_id]
+
+
+def test_registry_and_dead_letters_go_out_in_order(house: House) -> None:
+    reader = house.log.reader("registry", {0: 0})
+    house.turn()
+    assert {decode("registry", record.value).status for record in reader.poll(1.0)} == {"active"}
+    house.store.set_device_status("demo", "revoked", now_us=T0_US + 1)
+    house.turn()
+    assert [decode("registry", record.value).status for record in reader.poll(1.0)] == ["revoked"]
+
+
+def test_a_restart_publishes_what_was_left_and_nothing_twice(house: House) -> None:
+    command = house.ping()
+    house.dispatcher.close()
+    second = use_cases.ping(house.store, "demo", actor="api", now_us=T0_US)
+    house.dispatcher = house.start()
+    house.event(command, "result", outcome="executed")
+    assert [message.command_id for message in house.downlink()] == [command.command_id, second.command_id]
+
+
+def test_a_new_log_is_told_of_every_device_and_of_what_was_not_sent(house: House) -> None:
+    command = house.ping()
+    house.dispatcher.close()
+    house.log = open_log("memory://", client_id="test")
+    house.log.ensure_topics()
+    house.dispatcher = house.start()
+    house.turn()
+    assert [(message.command_id, message.counter) for message in house.downlink()] == [(command.command_id, 2)]
+    assert house.log.bounds("registry")[0][1] == 1
+
+
+# --- the way of a switch ---------------------------------------------------------------------------------------------------
+
+
+def test_a_switch_is_confirmed_and_verified(house: House) -> None:
+    house.attach()
+    command = house.switch(deadline_s=60)
+    assert house.event(command, "sent") == "SENT"
+    assert house.event(command, "received", counter=1) == "RECEIVED"
+    house.attach(BETA, last_counter=1)
+    evidence = {"iccid_before": ALPHA, "iccid_after": BETA, "proof": "bearer", "apdus": []}
+    assert house.event(command, "result", iccid=BETA, outcome="executed", evidence=evidence) == "CONFIRMING"
+    confirm = house.downlink()[-1]
+    body = decode_body(confirm.body)
+    assert (confirm.type, confirm.counter, body.type, body.target_iccid) == ("confirm", 1, BodyType.CONFIRM, BETA)
+    assert confirm.expires_us == command.expires_us + 3 * 60_000_000
+    assert verify_command(derive_device_key(MASTER, "demo", 1), confirm.body, confirm.mac)
+    assert house.event(command, "closed", iccid=BETA, outcome="closed", evidence={"proof": "bearer"}) == "VERIFIED"
+    history = house.store.command_history(command.command_id)
+    assert [line.state for line in history] == ["QUEUED", "QUEUED", "SENT", "RECEIVED", "EXECUTED", "CONFIRMING", "VERIFIED"]
+    assert [line.actor for line in history] == ["api", "dispatcher", "udp", "device", "device", "device", "device"]
+    assert history[4].evidence["iccid_after"] == BETA
+    house.event(command, "closed", iccid=BETA, outcome="closed")
+    house.event(command, "result", iccid=BETA, outcome="rolled_back")
+    assert house.state(command) == "VERIFIED", "final"
+    assert len(house.downlink()) == 2
+
+
+@pytest.mark.parametrize(("attached_anew", "iccid"), [(False, BETA), (True, ALPHA)])
+def test_no_confirm_without_a_session_that_proves_it(house: House, attached_anew: bool, iccid: str) -> None:
+    house.attach()
+    command = house.switch()
+    house.event(command, "sent")
+    if attached_anew:
+        house.attach(iccid)
+    assert house.event(command, "result", iccid=iccid, outcome="executed") == "EXECUTED"
+    assert [message.type for message in house.downlink()] == ["command"]
+    waiting = house.ping()
+    assert house.store.command("demo", waiting.command_id).counter is None, "the switch still holds the device's turn"
+    house.attach(BETA)
+    assert house.event(command, "result", iccid=BETA, outcome="executed") == "CONFIRMING"
+
+
+def test_a_device_that_went_back_says_so(house: House) -> None:
+    house.attach()
+    command = house.switch()
+    house.event(command, "sent")
+    house.attach(BETA, last_counter=1)
+    house.event(command, "result", iccid=BETA, outcome="executed")
+    house.attach(ALPHA, last_counter=1)
+    assert house.event(command, "closed", outcome="rolled_back", reason="deadline") == "ROLLED_BACK"
+
+
+def test_already_enabled(house: House) -> None:
+    house.attach(BETA)
+    command = house.switch()
+    house.event(command, "sent", iccid=BETA)
+    assert house.event(command, "result", iccid=BETA, outcome="failed", reason="already_enabled") == "FAILED"
+    assert house.store.command("demo", command.command_id).reason == "already_enabled"
+    inventory(house, BETA)
+    with pytest.raises(use_cases.AlreadyEnabled):
+        house.switch()
+
+
+# --- counters ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_counter_goes_above_what_the_device_reports(house: House) -> None:
+    house.attach(last_counter=41)
+    house.ping()
+    assert house.downlink()[0].counter == 42
+
+
+def test_what_was_sealed_too_low_and_not_sent_is_sealed_anew(house: House) -> None:
+    command = house.ping()
+    house.attach(last_counter=7)
+    assert [(m.command_id, m.counter) for m in house.downlink()] == [(command.command_id, 1), (command.command_id, 8)]
+
+
+def test_a_command_refused_for_its_counter_is_sealed_anew_under_its_id(house: House) -> None:
+    house.attach()
+    command = house.ping()
+    house.event(command, "sent")
+    refused: dict[str, Any] = {"outcome": "refused", "reason": "counter", "evidence": {"last_counter": 99}}
+    assert house.event(command, "result", **refused) == "QUEUED"
+    assert [(m.command_id, m.counter) for m in house.downlink()] == [(command.command_id, 1), (command.command_id, 100)]
+    assert house.event(command, "result", **refused) == "QUEUED", "the old answer again"
+    assert len(house.downlink()) == 2
+    house.event(command, "sent")
+    assert house.event(command, "result", outcome="executed") == "EXECUTED"
+
+
+def test_a_device_that_refuses_every_counter_ends_in_failed(house: House) -> None:
+    house.attach()
+    command = house.ping()
+    for n in range(SEALS_MAX):
+        assert house.state(command) == "QUEUED"
+        house.event(command, "result", outcome="refused", reason="counter", evidence={"last_counter": 10 * (n + 1)})
+    assert house.state(command) == "FAILED"
+
+
+def test_a_counter_that_cannot_be_true_is_not_believed(house: House) -> None:
+    house.attach(last_counter=2**32 + 1)
+    assert house.events.alarms == 1
+    command = house.ping()
+    assert house.downlink()[0].counter == 1
+    house.event(command, "result", outcome="refused", reason="counter", evidence={"last_counter": 2**40})
+    assert (house.state(command), house.events.alarms) == ("FAILED", 2)
+
+
+# --- time and cancelling ---------------------------------------------------------------------------------------------------
+
+
+def test_unsent_commands_expire(house: House) -> None:
+    command = house.switch(expires_in_s=10)
+    house.later(10)
+    assert house.state(command) == "QUEUED", "a gateway may just have sent it"
+    house.later(EXPIRE_GRACE_US / 1e6 + 1)
+    assert house.state(command) == "EXPIRED"
+    house.attach()
+    assert house.event(command, "sent") == "SENT", "it was on its way after all"
+
+
+def test_an_answer_that_waits_to_be_read_comes_before_the_clock(house: House) -> None:
+    command = house.switch(expires_in_s=10)
+    house.now_us += 3600_000_000
+    sent = CommandEvent("demo", command.command_id, "sent", "udp", 64, T0_US + 1)
+    house.log.append("device-events", 0, [(b"demo", encode(sent))]).result(5)
+    house.dispatcher.turn(poll_s=1.0)
+    assert house.state(command) == "SENT"
+
+
+def test_silence_after_sending_is_unknown_and_a_late_answer_resolves_it(house: House) -> None:
+    house.attach()
+    command, following = house.switch(expires_in_s=10, deadline_s=30), house.ping()
+    house.event(command, "sent")
+    house.later(39)
+    assert house.state(command) == "SENT"
+    house.later(2 + ANSWER_GRACE_US / 1e6)
+    assert house.state(command) == "UNKNOWN"
+    assert house.downlink()[-1].command_id == following.command_id, "it does not hold the turn"
+    assert house.event(command, "result", outcome="rolled_back") == "ROLLED_BACK"
+
+
+@pytest.mark.parametrize(
+    ("entry", "state"),
+    [
+        ({"outcome": "executed", "closed": "closed"}, "VERIFIED"),
+        ({"outcome": "executed", "closed": "rolled_back"}, "ROLLED_BACK"),
+        ({"outcome": "failed", "closed": ""}, "FAILED"),
+        (None, "FAILED"),
+        ({"outcome": "executed", "closed": ""}, "UNKNOWN"),
+    ],
+)
+def test_an_audit_resolves_what_is_unknown(house: House, entry: dict[str, Any] | None, state: str) -> None:
+    house.attach()
+    command = house.switch(expires_in_s=10, deadline_s=30)
+    house.event(command, "sent")
+    house.later(3600)
+    assert house.state(command) == "UNKNOWN"
+    audit = house.audit()
+    journal = {"last_counter": 0, "open_switch": None, "commands": [{"command_id": command.command_id, **entry}] if entry else []}
+    assert house.event(audit, "result", outcome="executed", evidence={"inventory": {}, "journal": journal}) == "EXECUTED"
+    assert house.state(command) == state
+
+
+@pytest.mark.parametrize("journal", [None, 3, {"commands": 3}, {"commands": [3]}, {"last_counter": "x"}, {"open_switch": [1]}])
+def test_a_strange_journal_stops_nothing(house: House, journal: Any) -> None:
+    house.attach()
+    command = house.switch(expires_in_s=10, deadline_s=30)
+    house.event(command, "sent")
+    house.later(3600)
+    audit = house.audit()
+    assert house.event(audit, "result", outcome="executed", evidence={"journal": journal}) == "EXECUTED"
+    assert house.state(command) == "UNKNOWN"
+
+
+def test_cancelling_what_a_gateway_may_hold_is_told_to_it(house: House) -> None:
+    command = house.ping()
+    use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us)
+    assert house.state(command) == "CANCELLED"
+    house.turn()
+    assert [message.type for message in house.downlink()] == ["command", "cancel"]
+    cancel = decode_body(house.downlink()[1].body)
+    assert (cancel.type, cancel.counter, cancel.command_id.hex()) == (BodyType.CANCEL, 1, command.command_id)
+    house.turn()
+    assert len(house.downlink()) == 2, "once"
+
+
+def test_cancelling_after_sending_is_answered_by_the_device(house: House) -> None:
+    house.attach()
+    command = house.ping()
+    house.event(command, "sent")
+    assert use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us).state == "SENT"
+    house.turn()
+    assert house.downlink()[-1].type == "cancel"
+    assert house.event(command, "result", outcome="refused", reason="too_late") == "SENT"
+    assert house.event(command, "result", outcome="executed") == "EXECUTED"
+    with pytest.raises(NotCancellable):
+        use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us)
+
+
+# --- what devices tell -----------------------------------------------------------------------------------------------------
+
+
+def test_sessions_and_inventories_are_kept(house: House) -> None:
+    house.attach()
+    inventory(house)
+    detail = house.store.device("demo")
+    assert detail.session is not None
+    assert (detail.session.iccid, detail.session.detached_us) == (ALPHA, None)
+    assert detail.inventory is not None
+    assert detail.inventory.active_profile == PROFILES[0]
+    house.tell(Attached("demo", 1, "udp", BETA, 1, "00ff", 0, 1, house.now_us))
+    house.tell(Detached("demo", 1, "udp", "superseded", house.now_us))
+    assert house.store.device("demo").session == detail.session, "an older session changes nothing"
+    house.tell(Detached("demo", house.generation, "udp", "idle", house.now_us + 5))
+    session = house.store.device("demo").session
+    assert session is not None
+    assert (session.detached_us, session.detached_reason) == (house.now_us + 5, "idle")
+
+
+def test_an_event_that_cannot_be_kept_stops_nobody(house: House) -> None:
+    """A number that no database column takes."""
+    house.tell(Attached("demo", 2**80, "udp", ALPHA, 1, "00ff", 0, 1, T0_US))
+    house.attach()
+    session = house.store.device("demo").session
+    assert session is not None
+    assert session.generation == house.generation
+    with house.store.reading() as connection:
+        assert [row.reason for row in connection.execute(select(dead_letters.c.reason))] == ["refused_by_store"]
+
+
+def test_what_does_not_decode_goes_aside(house: House) -> None:
+    house.log.append("device-events", 0, [(b"demo", b'{"type": "nonsense"}')]).result(5)
+    house.attach()
+    assert house.store.device("demo").session is not None
+    with house.store.reading() as connection:
+        assert [row.reason for row in connection.execute(select(dead_letters.c.reason))] == ["corrupt_record"]
+    assert house.log.bounds("dead-letter")[0][1] == 1
+
+
+def test_events_of_commands_and_devices_that_nobody_knows(house: House) -> None:
+    house.tell(CommandEvent("demo", "00" * 16, "result", "udp", 1, T0_US, outcome="executed"))
+    house.tell(Attached("stranger", 1, "udp", ALPHA, 1, "00ff", 5, 1, T0_US))
+    house.attach()
+    assert house.store.device("demo").session is not None
+
+
+# --- use cases -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_provider_is_resolved_from_the_inventory(house: House) -> None:
+    with pytest.raises(use_cases.NoInventory):
+        use_cases.switch_carrier(house.store, "demo", provider="Beta", actor="api", now_us=T0_US)
+    inventory(house)
+    command = use_cases.switch_carrier(house.store, "demo", provider="bETA", actor="api", now_us=T0_US)
+    assert (command.target_iccid, command.provider) == (BETA, "bETA")
+    for provider, error in (("Alpha", use_cases.AlreadyEnabled), ("Gamma", use_cases.UnknownProfile)):
+        with pytest.raises(error):
+            use_cases.switch_carrier(house.store, "demo", provider=provider, actor="api", now_us=T0_US)
+    twins = [*PROFILES, Profile("8949000000000000037", "a2", "disabled", "Beta")]
+    house.tell(Inventory("demo", "udp", 1, T0_US + 1, "89" * 16, ALPHA, twins))
+    with pytest.raises(use_cases.AmbiguousProvider):
+        use_cases.switch_carrier(house.store, "demo", provider="Beta", actor="api", now_us=T0_US)
+
+
+def test_a_revoked_device_gets_no_commands(house: House) -> None:
+    house.store.set_device_status("demo", "revoked", now_us=T0_US)
+    with pytest.raises(use_cases.DeviceRevoked):
+        house.ping()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"iccid": BETA, "provider": "Beta"},
+        {"iccid": "12"},
+        {"iccid": BETA, "deadline_s": 1},
+        {"iccid": BETA, "expires_in_s": 0},
+    ],
+)
+def test_bad_requests(house: House, wrong: dict[str, Any]) -> None:
+    with pytest.raises(use_cases.BadRequest):
+        use_cases.switch_carrier(house.store, "demo", actor="api", now_us=T0_US, **wrong)
