@@ -203,6 +203,25 @@ def test_two_processes_append_while_one_reads_and_kill_9_loses_nothing_acknowled
     log.close()
 
 
+def test_an_append_of_many_records_is_one_transaction(folder: Path) -> None:
+    log = open_here(folder)
+    for _ in range(2):
+        log.append("t", 1, [(None, b"%d" % number) for number in range(1000)]).result(WAIT_S)
+    found = read_all(log)
+    assert [record.offset for record in found] == list(range(2000))
+    assert [record.value for record in found] == [b"%d" % number for number in range(1000)] * 2
+    assert len({record.appended_us for record in found[:200]}) == 1
+    log.close()
+
+
+def test_two_logs_on_one_folder_take_turns(folder: Path) -> None:
+    one, two = open_here(folder), open_here(folder)
+    offsets = [log.append("t", 0, [(None, b"x")]).result(WAIT_S) for _ in range(150) for log in (one, two)]
+    assert offsets == list(range(300))
+    one.close()
+    two.close()
+
+
 def test_a_reader_goes_through_the_segments(folder: Path) -> None:
     log = open_here(folder)
     reader = log.reader("t", START)

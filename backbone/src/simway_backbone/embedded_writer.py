@@ -26,6 +26,9 @@ GROUP_MAX_BYTES = 4_000_000
 """One transaction takes about this much."""
 STATEMENT_MAX_ROWS = 200
 """Rows in one statement; each number of rows is a statement of its own, which apsw keeps prepared."""
+STATEMENT_MAX_VALUES = 4 * STATEMENT_MAX_ROWS
+FULL_AFTER_CONFLICT = 100
+"""So many commits read the offsets anew after another process was seen to write."""
 
 
 class Append(NamedTuple):
@@ -49,6 +52,7 @@ class TopicWriter:
         self.files, self._compacted = files, compacted
         self.segment: Segment | None = None
         self._heads: Offsets | None = None
+        self._others_write = 0
 
     def write(self, appends: list[Append]) -> list[int]:
         """Commits all of them, durable when this returns; the first offset of each."""
@@ -68,26 +72,39 @@ class TopicWriter:
         self.segment, self._heads = None, None
 
     def _write_to(self, segment: Segment, appends: list[Append]) -> list[int]:
-        if self._heads is not None and not self._compacted:
-            heads = dict(self._heads)
-            firsts, rows = _number(appends, heads)
-            if len(rows) <= STATEMENT_MAX_ROWS * 4:
-                try:
-                    _insert(segment.db, rows)
-                except (Conflict, apsw.ConstraintError):
-                    pass
-                else:
-                    self._heads = heads
-                    return firsts
+        firsts = self._write_at_once(segment, appends)
+        if firsts is not None:
+            return firsts
         with sqlite.immediate(segment.db):
             if segment.closed():
                 raise Conflict
             heads = segment.heads()
-            firsts, rows = _number(appends, heads)
-            for start in range(0, len(rows), STATEMENT_MAX_ROWS * 4):
-                _insert(segment.db, rows[start : start + STATEMENT_MAX_ROWS * 4])
+            firsts, values = _number(appends, heads)
+            for start in range(0, len(values), STATEMENT_MAX_VALUES):
+                _insert(segment.db, values[start : start + STATEMENT_MAX_VALUES])
             if self._compacted:
                 _compact(segment.db, appends)
+        self._heads = heads
+        return firsts
+
+    def _write_at_once(self, segment: Segment, appends: list[Append]) -> list[int] | None:
+        """One statement, with the offsets that we remember; None when it must be done in full."""
+        if self._others_write > 0:
+            self._others_write -= 1
+            return None
+        if self._heads is None or self._compacted:
+            return None
+        heads = dict(self._heads)
+        firsts, values = _number(appends, heads)
+        if len(values) > STATEMENT_MAX_VALUES:
+            return None
+        try:
+            _insert(segment.db, values)
+        except Conflict:
+            return None
+        except apsw.ConstraintError:
+            self._others_write = FULL_AFTER_CONFLICT
+            return None
         self._heads = heads
         return firsts
 
