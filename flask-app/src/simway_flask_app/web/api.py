@@ -327,6 +327,8 @@ def cancel_command(device: str, command: str) -> Reply:
 def stream_events(query: schemas.EventsQuery) -> Response:
     """Server-sent events: ``ready`` once, then ``readings`` (a list of the newest readings), ``command`` (with its history) and
     ``device``, each as in this API and with the device's id. Connect again when it ends, and read anew what was missed."""
+    if request.method == "HEAD":
+        return Response(mimetype="text/event-stream")
     try:
         stream = services().live.subscribe(query.device)
     except TooManyStreams as error:

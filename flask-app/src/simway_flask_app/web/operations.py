@@ -13,7 +13,9 @@ from typing import Annotated, Any, TypeVar, get_origin
 
 import msgspec
 from flask import Blueprint, Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
+from simway_flask_app.web import limits
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.problems import FieldError, Problem
 
@@ -148,6 +150,8 @@ def parse_body(shape: Any) -> Any:
     if request.mimetype != "application/json":
         raise Problem(415, "unsupported_media_type", "Send a JSON body with Content-Type: application/json.")
     data = request.get_data(cache=False)
+    if request.content_length is None and len(data) >= limits.BODY_MAX_BYTES:  # of chunks, just so much was read
+        raise RequestEntityTooLarge
     try:
         return msgspec.json.decode(data, type=shape)
     except msgspec.ValidationError as error:

@@ -1,0 +1,122 @@
+"""The served process: started as people start it, ended by signals, on a port that may be taken."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from simway_testing.platform import base_environment, free_port
+from simway_testing.waiting import wait_for
+
+ENDS_WITHIN_S = 8.0
+"""Well under the 10 s that a stream would take to its next heartbeat and gunicorn's own 30 s."""
+
+
+class Served:
+    """A web process on data of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.environment = base_environment() | {"WEB_PORT": str(self.port), "LOG_FORMAT": "console"}
+        self.run("init").check_returncode()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def authorized(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {(self.folder / 'var/admin.token').read_text().strip()}"}
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "simway_flask_app", command], cwd=self.folder, env=self.environment, capture_output=True,
+            text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        with (self.folder / "web.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "simway_flask_app", "web"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        wait_for(self._answers, 30, lambda: (self.folder / "web.log").read_text())
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/api/v1/health", timeout=2).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("served"))
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.terminate()
+        made.process.wait(30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_open_streams_do_not_keep_it_from_ending(served: Served, number: signal.Signals) -> None:
+    served.start()
+    assert served.process is not None
+    streams = [requests.get(f"{served.url}/api/v1/events", headers=served.authorized, stream=True, timeout=20) for _ in range(3)]
+    assert [next(stream.iter_lines()) for stream in streams] == [b"retry: 2000"] * 3
+    began = time.monotonic()
+    served.process.send_signal(number)
+    assert served.process.wait(30) == 0
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    for stream in streams:
+        stream.close()
+
+
+def test_a_worker_whose_parent_was_killed_ends_too(served: Served) -> None:
+    served.start()
+    assert served.process is not None
+    stream = requests.get(f"{served.url}/api/v1/events", headers=served.authorized, stream=True, timeout=20)
+    os.kill(served.process.pid, signal.SIGKILL)
+    served.process.wait(10)
+    wait_for(lambda: not _listening(served.port), 10, "the worker let go of the port")
+    stream.close()
+
+
+def test_what_is_no_http_is_answered_with_problem_details(served: Served) -> None:
+    served.start()
+    for sent, status in ((b"GARBAGE\r\n\r\n", b"400"), (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"414")):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+            connection.sendall(sent)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert b"application/problem+json" in answer
+
+
+def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
+    chunks = (b"x" * 8192 for _ in range(64))
+    answer = requests.post(
+        f"{served.url}/api/v1/devices", data=chunks, headers=served.authorized | {"Content-Type": "application/json"}, timeout=10
+    )
+    assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
+
+
+def test_a_taken_port_is_one_clear_line(served: Served) -> None:
+    ended = served.run("web")
+    assert ended.returncode == 2
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert str(served.port) in lines[0]
+    assert "WEB_PORT" in lines[0]
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
