@@ -1,5 +1,7 @@
 """Attaching: two round trips, nothing kept before the second, and whatever an attacker or the network does to them."""
 
+from enum import StrEnum
+
 import pytest
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.cookie import Cookie, CookieJar
@@ -160,13 +162,30 @@ def test_a_revoked_device_hears_it_under_the_handshake_key():
     assert (client.attached, server.sessions) == (False, 0)
 
 
+class Why(StrEnum):
+    NOT_READY = "not_ready"
+
+
+def test_a_reason_may_be_an_enumeration_and_has_its_own_wait():
+    client, server = make_client(), make_server(check_device=lambda device, version: Why.NOT_READY)
+    server.receive(to_attach(client, server), CLIENT_ADDRESS, T0_US)
+    ((answer, _),) = server.take_output(T0_US)
+    assert client.receive(answer, T0_US) == [AttachRefused("not_ready", True, 1_000)]
+
+
 def test_a_full_server_says_when_to_try_again():
     server = make_server(sessions_max=1)
     first = make_client()
     server.receive(to_attach(first, server), CLIENT_ADDRESS, T0_US)
     server.take_output(T0_US)
     second = make_client(seed=8, device="meter-2")
-    server.receive(to_attach(second, server, device_key("meter-2", 1)), ELSEWHERE, T0_US)
+    up = server.receive(to_attach(second, server, device_key("meter-2", 1)), CLIENT_ADDRESS, T0_US)
+    assert up == [Refused("full", "meter-2")]
+    ((answer, _),) = server.take_output(T0_US)
+    assert second.receive(answer, T0_US) == [AttachRefused("full", True, 5_000)]
+    assert server.sessions == 1
+    server.receive(to_attach(first, server), CLIENT_ADDRESS, T0_US)
+    assert len(server.take_output(T0_US)) == 1
     assert server.sessions == 1
 
 

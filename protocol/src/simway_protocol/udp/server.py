@@ -44,10 +44,9 @@ __all__ = ["CookiePeriod", "ServerEndpoint"]
 SESSIONS_MAX = 100_000
 RESETS_PER_S = 1_000
 """RESET hints that one endpoint sends; those beyond are left out."""
-FULL_RETRY_MS = 5_000
-REFUSED_RETRY_MS = 60_000
-UNKNOWN_RETRY_MS = 1_000
-"""For ``unknown_device``: it holds a key of ours, so it is enrolled, and the registry's word is on its way."""
+RETRY_MS = {"not_ready": 1_000, "unknown_device": 1_000, "full": 5_000}
+"""When a device refused for this reason may try again. An unknown one may have been enrolled this very moment."""
+RETRY_DEFAULT_MS = 60_000
 SEALED_BODY_MAX_BYTES = BODY_MAX_BYTES - 64
 """The largest body of COMMAND, CANCEL and CONFIRM."""
 _IN_SESSION = {
@@ -205,13 +204,12 @@ class ServerEndpoint:
                 return
         session_id = self._new_session_id()
         refusal = self._check_device(request.device, request.key_version)
+        if not refusal and self._table.is_full_for(request.device):
+            refusal = "full"
         if refusal:
-            retry_ms = UNKNOWN_RETRY_MS if refusal == "unknown_device" else REFUSED_RETRY_MS
-            answer = request.refusal(session_id, refusal, retry_ms, now_us)
-            self._events.append(Refused(refusal, request.device))
-        elif self._table.is_full_for(request.device):
-            answer = request.refusal(session_id, "full", FULL_RETRY_MS, now_us)
-            self._events.append(Refused("full", request.device))
+            retry_after_ms = RETRY_MS.get(refusal, RETRY_DEFAULT_MS)
+            answer = request.refusal(session_id, str(refusal), retry_after_ms, now_us)
+            self._events.append(Refused(str(refusal), request.device))
         else:
             answer = self._open(session_id, request, address, now_us)
         self._out.append((answer, address))
