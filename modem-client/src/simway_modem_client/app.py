@@ -22,7 +22,7 @@ from simway_protocol.udp.keys import card_response
 
 from simway_modem_client.agent import Agent
 from simway_modem_client.bearers import NoBearer
-from simway_modem_client.card import CardError, SimCard, open_card
+from simway_modem_client.card import CardError, NoDriver, SimCard, open_card
 from simway_modem_client.journal import Journal
 from simway_modem_client.keys import CardKey, FileKey, KeyProvider, KeyUnusable, personalise, read_key_file
 from simway_modem_client.link import Link
@@ -164,12 +164,23 @@ def make_keys(settings: ModemSettings, sim: SimCard, *, may_be_away: bool) -> Ke
     Raises ``StartError`` when the device has no key.
     """
     try:
+        _open_if_possible(sim)
         if settings.key_provider == "file":
             return FileKey(settings.key_file, settings.key_version)
         survives = settings.card_key_level == "card"
         return CardKey(sim, _key_version_on_card(settings, sim, may_be_away=may_be_away), survives_switch=survives)
-    except KeyUnusable as error:
+    except (KeyUnusable, NoDriver) as error:
         raise StartError(str(error)) from error
+
+
+def _open_if_possible(sim: SimCard) -> None:
+    """A card that is away may come; a driver that is not installed will not. Raises ``NoDriver``."""
+    try:
+        sim.use()
+    except NoDriver:
+        raise
+    except CardError as error:
+        log.warning("the SIM cannot be opened yet; the link will try again", error=str(error))
 
 
 def _key_version_on_card(settings: ModemSettings, sim: SimCard, *, may_be_away: bool) -> int:
@@ -186,6 +197,8 @@ def _key_version_on_card(settings: ModemSettings, sim: SimCard, *, may_be_away: 
             )
         _warn_of_other_key(settings, sim)
         return status.key_version
+    except NoDriver:
+        raise
     except (CardError, PeerError) as error:
         log.warning("the SIM cannot be read yet; the link will try again", error=str(error))
         sim.drop()

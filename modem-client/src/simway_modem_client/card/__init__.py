@@ -14,6 +14,10 @@ IDLE_RELEASE_S = 3.0
 """A card in a reader is let go of after this long, so that other tools can have it."""
 
 
+class NoDriver(CardError):
+    """This machine has no way to such a card: the operator's fault; waiting does not help. The text says what to do."""
+
+
 def driver_names() -> list[str]:
     """The names that ``CARD`` may have on this machine."""
     return sorted(point.name for point in entry_points(group=DRIVER_GROUP))
@@ -23,7 +27,7 @@ def open_card(driver: str, settings: Mapping[str, str]) -> Card:
     """Opens a card by the driver's name. Raises ``CardError`` with a text that says what to do. Blocks on the card."""
     found = next(iter(entry_points(group=DRIVER_GROUP, name=driver)), None)
     if found is None:
-        raise CardError(f"there is no card driver {driver!r} (CARD); installed: {', '.join(driver_names()) or 'none'}")
+        raise NoDriver(f"there is no card driver {driver!r} (CARD); installed: {', '.join(driver_names()) or 'none'}")
     opener: Callable[[Mapping[str, str]], Card] = found.load()
     return opener(settings)
 
@@ -63,4 +67,4 @@ class SimCard:
             self.drop()
 
 
-__all__ = ["Card", "CardError", "CardGone", "SimCard", "driver_names", "open_card"]
+__all__ = ["Card", "CardError", "CardGone", "NoDriver", "SimCard", "driver_names", "open_card"]

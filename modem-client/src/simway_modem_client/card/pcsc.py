@@ -11,6 +11,8 @@ from typing import Any
 
 from simway_protocol.sim.card import CardError, CardGone
 
+from simway_modem_client.card import NoDriver
+
 INSTALL_LINE = "apt install pcscd libpcsclite-dev swig gcc python3-dev && pip install 'simway-modem-client[pcsc]'"
 
 
@@ -140,7 +142,7 @@ def _scard() -> Any:
     try:
         from smartcard import scard
     except ImportError as error:
-        raise CardError(f"CARD=pcsc needs pyscard, which is not installed; install it: {INSTALL_LINE}") from error
+        raise NoDriver(f"CARD=pcsc needs pyscard, which is not installed; install it: {INSTALL_LINE}") from error
     return scard
 
 

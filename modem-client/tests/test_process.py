@@ -1,0 +1,309 @@
+"""``simway-modem`` as a process, against the real server endpoint on a real socket."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simway_modem_client.cli import run_cli
+from simway_modem_client.entries import make_entry
+from simway_modem_client.outbox import Outbox
+from simway_protocol import senml
+from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
+from simway_protocol.outcomes import Outcome
+from simway_protocol.readings import Reading
+from simway_protocol.sim.es10c import EnableProfile, ProfileId
+from simway_protocol.udp.events import CommandProgress, DataReceived, SessionAttached
+from simway_protocol.udp.server import CookiePeriod, ServerEndpoint
+
+KEY = bytes(range(32))
+DEADLINE_S = 30
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.01)
+    return found
+
+
+class UdpServer:
+    """The real server endpoint behind a socket, in a thread; what it was sent is in its lists."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.settimeout(0.02)
+        self.port = self.socket.getsockname()[1]
+        self.endpoint = ServerEndpoint(
+            worker_index=0, device_key=lambda _device, _version: KEY, check_device=lambda _device, _version: None,
+            random=secrets.token_bytes,
+        )  # fmt: skip
+        self.endpoint.set_cookie_periods([CookiePeriod(now_us(), secrets.token_bytes(32), secrets.token_bytes(32))])
+        self.readings: dict[tuple[str, int], Reading] = {}
+        self.attached: list[SessionAttached] = []
+        self.progress: list[CommandProgress] = []
+        self._confirm: dict[bytes, Body] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def submit(self, body: Body) -> None:
+        if body.kind is Kind.SWITCH:
+            self._confirm[body.command_id] = body
+        encoded = encode_body(body)
+        with self._lock:
+            self.endpoint.submit(
+                body.device, body.command_id, body.type.name.lower(), encoded, command_mac(KEY, encoded), body.expires_us
+            )  # fmt: skip
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self.socket.close()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                received = self.socket.recvfrom(2_048)
+            except TimeoutError:
+                received = None
+            with self._lock:
+                events = self.endpoint.receive(*received, now_us()) if received else []
+                events += self.endpoint.tick(now_us())
+                confirmations = [body for event in events if (body := self._handle(event))]
+            for body in confirmations:
+                self.submit(body)
+            with self._lock:
+                for datagram, address in self.endpoint.take_output(now_us()):
+                    self.socket.sendto(datagram, address)
+
+    def _handle(self, event: Any) -> Body | None:
+        if isinstance(event, SessionAttached):
+            self.attached.append(event)
+        elif isinstance(event, DataReceived):
+            found = senml.resolve(event.records, None)
+            self.readings.update({(event.epoch, event.first_seq + at): reading for at, reading in enumerate(found)})
+            last = event.first_seq + len(found) - 1
+            self.endpoint.acknowledge(event.session_id, event.epoch, event.first_seq, last, Outcome.LOGGED)
+        elif isinstance(event, CommandProgress):
+            self.progress.append(event)
+            if event.event in ("result", "closed"):
+                self.endpoint.settle(event.session_id, event.command_id, event.event)
+            body = self._confirm.get(event.command_id)
+            if body and event.event == "result" and event.outcome == "executed" and event.iccid == body.target_iccid:
+                return body._replace(type=BodyType.CONFIRM)
+        return None
+
+
+@pytest.fixture
+def server() -> Iterator[UdpServer]:
+    server = UdpServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, server: UdpServer) -> dict[str, str]:
+    key_file = tmp_path / "device.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(KEY.hex())
+    return {
+        "DEVICE_ID": "truck-7", "DEVICE_KEY_FILE": str(key_file), "MODEM_DIR": str(tmp_path / "modem"),
+        "SERVER_PORT": str(server.port), "MODEM_METRICS_PORT": "0", "PATH": os.environ["PATH"],
+    }  # fmt: skip
+
+
+def run(environment: dict[str, str], *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "simway_modem_client", *arguments]
+    return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=60, check=False)
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "simway_modem_client", "run", *arguments]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    return process.returncode, said
+
+
+def shown(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    return run_cli(list(arguments), environment, out), out.getvalue()
+
+
+# --- the whole way -------------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_sent_and_it_ends_when_they_are_acknowledged(server: UdpServer, environment: dict[str, str]) -> None:
+    lines = "".join(json.dumps({"sensor_id": "n", "timestamp": 1_790_000_000 + i, "value": i}) + "\n" for i in range(2_000))
+    done = run(environment, "run", "--source", "stdin", text=lines + "bad\n")
+    assert done.returncode == 3, done.stderr
+    assert "2001" in done.stderr
+    assert sorted(reading.value for reading in server.readings.values()) == list(range(2_000))
+    code, said = shown(environment, "status")
+    assert code == 3
+    assert "not running" in said
+    assert "0 readings wait (0% full), 2,000 acknowledged" in said
+
+
+def test_a_csv_file_is_imported(server: UdpServer, environment: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("ts,a,b\n" + "".join(f"{1_790_000_000 + i},{i},{-i}\n" for i in range(100)))
+    done = run(environment, "run", "--csv", str(file))
+    assert done.returncode == 0, done.stderr
+    assert "100 lines, 200 readings entered, 0 lines skipped" in done.stderr
+    assert len(server.readings) == 200
+
+
+def test_host_readings_a_switch_and_status(server: UdpServer, environment: dict[str, str]) -> None:
+    process = start(environment, "--interval", "100ms")
+    try:
+        wait_for(lambda: len(server.readings) > 20, "readings of this host")
+        code, said = wait_for(lambda: (s := shown(environment, "status"))[0] == 0 and "EID" in s[1] and s, "status")
+        assert f"attached to 127.0.0.1:{server.port}" in said
+        assert server.attached[0].iccid in said
+        code, text = shown(environment, "sim", "profiles", "--json")
+        assert code == 0
+        target = next(profile["iccid"] for profile in json.loads(text) if profile["state"] == "disabled")
+        body = Body(
+            BodyType.COMMAND, "truck-7", b"\x01" * 16, 1, 1, now_us() + 60_000_000, Kind.SWITCH, target,
+            (EnableProfile(ProfileId.of(target)).encode(),),
+        )  # fmt: skip
+        server.submit(body)
+        wait_for(lambda: [event for event in server.progress if event.event == "closed"], "the switch is closed")
+        assert server.attached[-1].iccid == target
+        wait_for(lambda: "switch 0101" in shown(environment, "status")[1], "the last command in status")
+        status = json.loads(shown(environment, "status", "--json")[1])
+        assert status["last_command"]["closed"] == "closed"
+        wait_for(lambda: json.loads(shown(environment, "status", "--json")[1])["sim"]["active_iccid"] == target, "the new ICCID")
+        second = run(environment, "run")
+        assert second.returncode == 2
+        assert "runs on" in second.stderr
+        fed = run(environment, "run", "--source", "stdin", text='{"sensor_id": "fed", "value": 1}\n')
+        assert fed.returncode == 0, fed.stderr
+        assert "it will send" in fed.stderr
+        wait_for(lambda: any(reading.sensor == "fed" for reading in server.readings.values()), "what another process put in")
+    finally:
+        code, said = stop(process)
+    assert code == 0, said
+
+
+def test_a_killed_process_goes_on_where_it_was(server: UdpServer, environment: dict[str, str]) -> None:
+    for _ in range(3):
+        count = len(server.readings)
+        process = start(environment, "--interval", "10ms")
+        wait_for(lambda count=count: len(server.readings) > count + 50, "readings")
+        stop(process, signal.SIGKILL)
+    modem_dir = Path(environment["MODEM_DIR"])
+    with Outbox(modem_dir / "outbox.db") as outbox:
+        for first, last, outcome in outbox.acknowledged():
+            assert outcome == "logged"
+            assert all((outbox.epoch, seq) in server.readings for seq in range(first, last + 1))
+    assert [session.boot_counter for session in server.attached] == [1, 2, 3]
+
+
+def test_an_outbox_is_drained_at_five_thousand_a_second_and_more(server: UdpServer, environment: dict[str, str]) -> None:
+    modem_dir = Path(environment["MODEM_DIR"])
+    modem_dir.mkdir()
+    count = 20_000
+    with Outbox(modem_dir / "outbox.db") as outbox:
+        outbox.put([make_entry("temperature", i / 10, "Cel", t_us=1_790_000_000_000_000 + i) for i in range(count)])
+        assert outbox.flush()
+    done = run(environment, "run", "--source", "stdin", text="")
+    assert done.returncode == 0, done.stderr
+    assert len(server.readings) == count
+
+
+# --- help and errors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taught"),
+    [
+        (["--help"], ["examples:", "--csv log.csv", "simway-modem status", '{"sensor_id": "door", "value": true}']),
+        (["run", "--help"], ["--time-column", "[DEVICE_ID]", "exit status:", "strptime"]),
+        (["sim", "--help"], ["profiles", "info"]),
+        (["status", "--help"], ["--json", "[MODEM_DIR]"]),
+    ],
+)
+def test_help_teaches(arguments: list[str], taught: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_cli(arguments, {})
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert [words for words in taught if words not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "words"),
+    [
+        (["run"], {"DEVICE_ID": "no/slash"}, "DEVICE_ID"),
+        (["run"], {"SOURCE": "tape"}, "SOURCE='tape' is none of csv, host, stdin"),
+        (["run"], {"SERVER_PORT": "70000"}, "SERVER_PORT"),
+        (["run", "--source", "csv"], {}, "simway-modem run --csv FILE"),
+        (["run", "--csv", "x", "--time-zone", "Mars/North"], {}, "--time-zone"),
+        (["run", "--csv", "x", "--delimiter", "--"], {}, "--delimiter"),
+        (["run"], {"DEVICE_KEY_FILE": "/nowhere/device.key"}, "DEVICE_KEY_FILE"),
+        (["run", "--key-provider", "file"], {"DEVICE_KEY_FILE": "/nowhere/device.key"}, "DEVICE_KEY_FILE"),
+        (["run"], {"MODEM_DIR": "/proc/nowhere"}, "MODEM_DIR"),
+        (["run", "--card", "punch"], {}, "there is no card driver 'punch'"),
+    ],
+)
+def test_errors_name_the_setting_and_the_remedy(environment: dict[str, str], arguments, changes, words) -> None:
+    done = run(environment | changes, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_metrics_port_is_named(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(environment | {"MODEM_METRICS_PORT": str(port)}, "run")
+    assert done.returncode == 2
+    assert f"port {port}" in done.stderr
+    assert "MODEM_METRICS_PORT" in done.stderr
+
+
+def test_status_before_the_first_run(environment: dict[str, str]) -> None:
+    code, said = shown(environment, "status")
+    assert code == 3
+    assert "not running: simway-modem run" in said
+    assert not Path(environment["MODEM_DIR"]).exists(), "looking makes nothing"
+
+
+def test_a_sim_without_any_server(environment: dict[str, str]) -> None:
+    code, said = shown(environment, "sim", "info")
+    assert code == 0
+    assert "Simway applet, still without a key" in said
+    assert shown(environment, "personalise") == (
+        0, f"the SIM now holds the key of {environment['DEVICE_KEY_FILE']}, version 1\n",
+    )  # fmt: skip
+    assert shown(environment, "personalise")[0] == 1
+    assert "Simway applet with a key, version 1" in shown(environment, "sim", "info")[1]
+    said = shown(environment, "sim", "profiles")[1]
+    assert said.count("operational") == 3
+    assert said.count(" enabled ") == 1
