@@ -48,7 +48,7 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "simway_flask_app", "web"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
-        wait_for(self._answers, 30, lambda: (self.folder / "web.log").read_text())
+        wait_for(self._answers, 30, (self.folder / "web.log").read_text)
 
     def _answers(self) -> bool:
         try:
