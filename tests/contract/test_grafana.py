@@ -1,7 +1,7 @@
 """Grafana Live, from stored readings to a channel: on a strict stand-in, and on a real Grafana where one is given.
 
 ``GRAFANA_URL`` (with ``GRAFANA_ADMIN_USER``, default admin, and ``GRAFANA_ADMIN_PASSWORD``) in the environment of the test run
-names a real one: the suite then runs there as well. It makes the service account ``simway-live`` and pushes to channels of its own.
+names a real one: the suite then runs there as well, makes the service account ``simway-live``, and pushes to channels of its own.
 """
 
 from __future__ import annotations

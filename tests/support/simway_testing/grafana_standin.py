@@ -1,4 +1,4 @@
-"""A stand-in for just those endpoints of Grafana that Simway calls, answering as Grafana 9.4 to 12 do, and strict about what comes.
+"""A stand-in for just those endpoints of Grafana that Simway calls: it answers as Grafana 9.4 to 12 do, and is strict.
 
 Service accounts: search, create, update, list, create and delete tokens, with the admin's password. Grafana Live: push, with a
 token of a service account that is an Editor; lines are parsed by ``line_protocol`` and kept. Everything else is 404. Faults are
@@ -120,7 +120,7 @@ class Grafana:
         return 200, b""
 
     def _check_columns(self, points: list[Point]) -> None:
-        """A channel's columns must stay as they are, or a panel loses what it has drawn. Channels have names of their own, too."""
+        """A channel's columns must stay as they are, or a panel loses what it has drawn; and not every name is a channel's."""
         for point in points:
             if not all(character.isascii() and (character.isalnum() or character in "_-/=.,") for character in point.measurement):
                 raise BadLine(f"no channel can have the name {point.measurement!r}")
