@@ -3,7 +3,7 @@
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.udp import bodies, frames
@@ -106,6 +106,7 @@ DECODERS = {
 
 
 @pytest.mark.parametrize("name", DECODERS)
+@settings(max_examples=40)
 @given(body=st.dictionaries(st.integers(0, 8), cbor, max_size=8))
 def test_a_decoder_gives_a_value_or_bad_body(name, body):
     value = value_or_reason(DECODERS[name], body)

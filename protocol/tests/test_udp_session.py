@@ -129,6 +129,27 @@ def test_one_ack_for_all_that_was_logged_since():
     assert event.logged == [(1, 400)]
 
 
+def test_what_is_settled_goes_with_the_ranges():
+    link = attached_link()
+    link.run(for_us=S_US)
+    for number in range(30):
+        link.client.send_closed(number.to_bytes(16, "big"), "closed", link.now_us)
+        link.flush()
+    link.run(lambda: len(link.of("CommandProgress")) == 30)
+    session_id = link.client.session_id
+    link.server.acknowledge(session_id, EPOCH, 1, 9, Outcome.LOGGED)
+    for number in range(10):
+        link.server.settle(session_id, number.to_bytes(16, "big"), "closed")
+    ((ack, _),) = link.server.take_output(link.now_us)
+    events = link.client.receive(ack, link.now_us)
+    assert [type(event).__name__ for event in events] == ["Acknowledged"] + ["Settled"] * 10
+    link.server.acknowledge(session_id, EPOCH, 11, 11, Outcome.LOGGED)
+    for number in range(10, 30):
+        link.server.settle(session_id, number.to_bytes(16, "big"), "closed")
+    events = [event for ack, _ in link.server.take_output(link.now_us) for event in link.client.receive(ack, link.now_us)]
+    assert [type(event).__name__ for event in events] == ["Acknowledged"] + ["Settled"] * 20
+
+
 def test_many_ranges_take_several_acks():
     link = attached_link()
     link.run(for_us=S_US)

@@ -187,6 +187,11 @@ class Ack(NamedTuple):
     results: list[tuple[bytes, bytes]]
     closed: list[tuple[bytes, str]]
 
+    @property
+    def ranges(self) -> int:
+        """How many ranges it holds."""
+        return len(self.logged) + len(self.rejected) + len(self.later)
+
 
 def encode_ack(ack: Ack) -> dict[int, Any]:
     """Keys 1 epoch, 2 logged, 3 rejected, 4 later, 5 later ms, 6 results settled, 7 closed settled; what is empty is left out."""

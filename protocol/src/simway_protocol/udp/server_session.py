@@ -20,7 +20,10 @@ from simway_protocol.udp.results import ResultShelf
 AMPLIFICATION_MAX = 3
 """Bytes sent to an address not yet validated, for each byte received from it."""
 _ACK_ROOM = 1_100
-_RANGE_BYTES, _REJECTED_BYTES, _RESULT_BYTES, _CLOSED_BYTES = 19, 20 + REASON_MAX_CHARS, 27, 31
+_RANGE_BYTES, _REJECTED_BYTES = 19, 20 + REASON_MAX_CHARS
+_ITEMS_PER_ACK = 20
+"""Up to this many items of any kind one ACK holds for certain."""
+_NOTHING = Ack("", [], [], [], 0, [], [])
 _RANGES_PER_ACK = 32
 
 
@@ -35,6 +38,11 @@ class PendingAcks:
         self.rejected: list[RejectedRange] = []
         self.later: list[list[int]] = []
         self.later_ms = 0
+
+    @property
+    def is_one_range(self) -> bool:
+        """The usual: everything was logged, in order."""
+        return len(self.logged) == 1 and not self.rejected and not self.later
 
 
 class Session:
@@ -137,14 +145,16 @@ class Session:
         self.acks = None
         self.more_acks = {}
         results, closed = self.shelf.take_settled() if self.shelf else ([], [])
-        if len(pending) == 1 and not (results or closed or pending[0].rejected or pending[0].later):
-            logged = pending[0].logged
-            if len(logged) == 1:
-                return [{1: bytes.fromhex(pending[0].epoch), 2: logged}]
-        bodies = [encode_ack(ack) for acks in pending for ack in _split(acks)]
-        bodies += [{6: results[at : at + 32]} for at in range(0, len(results), 32)]
-        bodies += [{7: closed[at : at + 32]} for at in range(0, len(closed), 32)]
-        return bodies
+        if len(pending) == 1 and pending[0].is_one_range and not (results or closed):
+            return [{1: bytes.fromhex(pending[0].epoch), 2: pending[0].logged}]
+        acks = [ack for epoch in pending for ack in _split(epoch)]
+        room = _ITEMS_PER_ACK - acks[-1].ranges if acks else 0
+        if len(results) + len(closed) <= room:
+            acks[-1] = acks[-1]._replace(results=results, closed=closed)
+        else:
+            acks += [_NOTHING._replace(results=results[at : at + 32]) for at in range(0, len(results), 32)]
+            acks += [_NOTHING._replace(closed=closed[at : at + 32]) for at in range(0, len(closed), 32)]
+        return [encode_ack(ack) for ack in acks]
 
     def body_epoch(self, epoch: bytes) -> str:
         """The text of an epoch."""
