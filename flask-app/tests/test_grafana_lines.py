@@ -79,7 +79,8 @@ def test_golden_lines() -> None:
     [
         "", "m", "m value=1", "m,t=a value=1", "m, value=1 1", "m,t= value=1 1", "m,t=a  1", "m,t=a value= 1",
         "m,t=a value=nan 1", "m,t=a value=1e999 1", "m,t=a value=1 1.5", "m,t=a b value=1 1", 'm,t=a value="x 1',
-        "m,t=a\\ value=1 1", "m,t=a,t=b v=1 1", "_m,t=a value=1 1", 'm,t=a value="a\\n" 1', "m,t=a value=1u 1", "m,t=a value=1 99999999999999999999",
+        "m,t=a\\ value=1 1", "m,t=a,t=b v=1 1", "_m,t=a value=1 1",
+        'm,t=a value="a\\n" 1', "m,t=a value=1u 1", "m,t=a value=1 99999999999999999999",
     ],
 )  # fmt: skip
 def test_the_parser_of_these_tests_is_strict(line: str) -> None:
