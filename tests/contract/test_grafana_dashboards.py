@@ -1,4 +1,4 @@
-"""Grafana's files: what they name exists, and every query of the dashboards runs on a real PostgreSQL as the role that reads views."""
+"""Grafana's files: what they name exists, and every query runs on a real PostgreSQL as the role that reads views."""
 
 from __future__ import annotations
 

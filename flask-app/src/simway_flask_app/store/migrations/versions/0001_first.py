@@ -25,7 +25,9 @@ VIEWS = {
             coalesce((SELECT p ->> 'provider' FROM jsonb_array_elements(i.profiles::jsonb) p WHERE p ->> 'iccid' = c.iccid), '')
                 AS active_provider
         FROM devices d LEFT JOIN sessions s USING (device) LEFT JOIN inventories i USING (device),
-            LATERAL (SELECT CASE WHEN i.t_us IS NULL OR s.attached_us >= i.t_us THEN s.iccid ELSE i.active_iccid END AS iccid) c""",
+            LATERAL (
+                SELECT CASE WHEN i.t_us IS NULL OR s.attached_us >= i.t_us THEN s.iccid ELSE i.active_iccid END AS iccid
+            ) c""",
     "commands_view": f"""
         SELECT {_TIME.format("created_us")} AS "time", {_TIME.format("updated_us")} AS updated, command_id, device, kind, state,
             target_iccid, provider, reason, actor
