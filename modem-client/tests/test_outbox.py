@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,22 @@ def test_a_damaged_file_is_set_aside_and_a_new_epoch_begins(tmp_path: Path) -> N
         assert outbox.flush()
         assert outbox.stats().next_seq == 2
     assert [path for path in tmp_path.iterdir() if ".broken-" in path.name]
+
+
+def test_a_full_disk_is_waited_out_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simway_modem_client.outbox.WRITE_RETRY_S", 0.01)
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        connection = outbox._store._db
+        connection.pragma("max_page_count", connection.pragma("page_count") + 1)
+        outbox.put(entries(2_000))
+        deadline_s = time.monotonic() + 20
+        while outbox.trouble is None and time.monotonic() < deadline_s:
+            assert not outbox.flush(0.01)
+        assert "cannot be written" in outbox.trouble
+        connection.pragma("max_page_count", 1_000_000)
+        assert outbox.flush()
+        assert outbox.trouble is None
+        assert [stored.seq for stored in outbox.read(1, 5_000)] == list(range(1, 2_001))
 
 
 _CHILD = """

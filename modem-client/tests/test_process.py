@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simway_modem_client.cli import run_cli
+from simway_modem_client.cli import _parser, run_cli
 from simway_modem_client.entries import make_entry
 from simway_modem_client.outbox import Outbox
 from simway_protocol import senml
@@ -265,18 +265,50 @@ def test_help_teaches(arguments: list[str], taught: list[str], capsys: pytest.Ca
         (["run"], {"SERVER_PORT": "70000"}, "SERVER_PORT"),
         (["run", "--source", "csv"], {}, "simway-modem run --csv FILE"),
         (["run", "--csv", "x", "--time-zone", "Mars/North"], {}, "--time-zone"),
-        (["run", "--csv", "x", "--delimiter", "--"], {}, "--delimiter"),
-        (["run"], {"DEVICE_KEY_FILE": "/nowhere/device.key"}, "DEVICE_KEY_FILE"),
-        (["run", "--key-provider", "file"], {"DEVICE_KEY_FILE": "/nowhere/device.key"}, "DEVICE_KEY_FILE"),
+        (["run", "--csv", "x", "--delimiter", "ab"], {}, "--delimiter"),
         (["run"], {"MODEM_DIR": "/proc/nowhere"}, "MODEM_DIR"),
-        (["run", "--card", "punch"], {}, "there is no card driver 'punch'"),
+        (["personalise", "--key-file", "/nowhere/device.key"], {}, "DEVICE_KEY_FILE"),
+        (["sim", "info", "--card", "punch"], {}, "there is no card driver 'punch' (CARD); installed: "),
     ],
 )
-def test_errors_name_the_setting_and_the_remedy(environment: dict[str, str], arguments, changes, words) -> None:
-    done = run(environment | changes, *arguments)
+def test_errors_name_the_setting_and_the_remedy(environment, capsys, arguments, changes, words) -> None:
+    assert run_cli(arguments, environment | changes) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--key-file", "/nowhere/device.key"], "DEVICE_KEY_FILE"),
+        (["--key-provider", "file", "--key-file", "/nowhere/device.key"], "DEVICE_KEY_FILE"),
+        (["--card", "punch"], "there is no card driver 'punch'"),
+    ],
+)
+def test_what_cannot_start_says_so_and_ends(environment: dict[str, str], arguments, words) -> None:
+    done = run(environment, "run", *arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_file_ends_at_once_whatever_waits(environment: dict[str, str]) -> None:
+    done = run(environment | {"SERVER_PORT": "9"}, "run", "--csv", "/nowhere/log.csv")
+    assert done.returncode == 1
+    assert "/nowhere/log.csv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        ("example.org", "example.org", None), ("example.org:7001", "example.org", "7001"), ("[::1]:7001", "::1", "7001"),
+        ("::1", "::1", None), ("[::1]", "::1", None), ("192.0.2.1:6001", "192.0.2.1", "6001"),
+    ],
+)  # fmt: skip
+def test_the_server_as_one_option(given: str, host: str, port: str | None) -> None:
+    options = _parser().parse_args(["run", "--server", given])
+    assert (options.SERVER_HOST, getattr(options, "SERVER_PORT", None)) == (host, port)
 
 
 def test_a_taken_metrics_port_is_named(environment: dict[str, str]) -> None:

@@ -108,9 +108,10 @@ def test_the_journal_survives_and_counts_boots(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_the_journal_forgets_old_settled_commands_only(tmp_path: Path) -> None:
+def test_the_journal_forgets_old_settled_commands_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simway_modem_client.journal.COMMANDS_KEPT", 8)
     journal = Journal(tmp_path / "journal.db")
-    for number in range(1, 400):
+    for number in range(1, 40):
         command_id = number.to_bytes(16, "big")
         journal.accept(CommandRecord(command_id, "ping", number, 0))
         journal.finish(command_id, "executed", "", {})
@@ -118,8 +119,8 @@ def test_the_journal_forgets_old_settled_commands_only(tmp_path: Path) -> None:
             journal.settle(command_id, "result")
     assert journal.command((1).to_bytes(16, "big")) is None
     assert journal.command((3).to_bytes(16, "big")) is not None, "the server does not have its result yet"
-    assert journal.command((399).to_bytes(16, "big")) is not None
-    assert len(journal.recent(1_000)) <= 258
+    assert journal.command((39).to_bytes(16, "big")) is not None
+    assert len(journal.recent(1_000)) <= 10
     journal.close()
 
 
@@ -224,15 +225,15 @@ def is_over(world: Any, body: Any) -> bool:
     return bool(told) and world.journal.open_switch() is None and not world.journal.unsettled()
 
 
-STRIDE = 9
-"""Every ninth step, and each of the first twenty: the fault suite takes them all."""
+STRIDE = 17
+"""Every seventeenth step, and each of the first ten: the fault suite takes them all."""
 
 
 @pytest.mark.parametrize("confirms", [True, False])
 def test_a_power_cut_at_any_step_resolves_at_boot(make_world: Any, confirms: bool) -> None:
     at = 1
     while switch_with_a_cut(make_world, at, confirms=confirms):
-        at += 1 if at < 20 else STRIDE
+        at += 1 if at < 10 else STRIDE
     assert at > 150, "the switch has that many steps at least"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 from simway_protocol.commands import COMMAND_ID_BYTES, Body, BodyType, Kind, ResultOutcome, decode_body
-from simway_protocol.errors import PeerError
+from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.sim.card import CardError
 from simway_protocol.udp.events import CommandArrived, Settled
 
@@ -117,7 +117,7 @@ class Agent:
             return
         now_us = self._clock_us()
         if record.outcome and not record.result_settled:
-            self._uplink.send_result(command_id, record.outcome, record.reason, record.evidence, now_us)
+            self._say(command_id, record.outcome, record.reason, record.evidence)
         elif record.closed and not record.closed_settled:
             self._uplink.send_closed(command_id, record.closed, now_us)
 
@@ -203,16 +203,22 @@ class Agent:
             self._repeat(known)
 
     def _repeat(self, known: CommandRecord) -> None:
-        now_us = self._clock_us()
         if known.outcome:
-            self._uplink.send_result(known.command_id, known.outcome, known.reason, known.evidence, now_us)
+            self._say(known.command_id, known.outcome, known.reason, known.evidence)
         else:
-            self._uplink.send_receipt(known.command_id, known.counter, now_us)
+            self._uplink.send_receipt(known.command_id, known.counter, self._clock_us())
 
     def _refuse(self, body: Body, reason: str, evidence: dict[str, Any] | None = None) -> None:
         """Not journaled: the server may seal the same id anew."""
         log.warning("command refused", reason=reason, command_id=body.command_id.hex())
-        self._uplink.send_result(body.command_id, ResultOutcome.REFUSED, reason, evidence or {}, self._clock_us())
+        self._say(body.command_id, ResultOutcome.REFUSED, reason, evidence or {})
+
+    def _say(self, command_id: bytes, outcome: str, reason: str, evidence: dict[str, Any]) -> None:
+        try:
+            self._uplink.send_result(command_id, outcome, reason, evidence, self._clock_us())
+        except LocalError as error:
+            log.warning("the evidence cannot be sent; the result goes without", error=str(error))
+            self._uplink.send_result(command_id, outcome, reason, {"detail": str(error)}, self._clock_us())
 
     def _finish(self, body: Body, outcome: str, reason: str, evidence: dict[str, Any]) -> None:
         self._journal.finish(body.command_id, outcome, reason, evidence)
@@ -242,7 +248,7 @@ class Agent:
         self._first_attach = False
         self._inventory_digest = digest
         evidence = {"inventory": inventory, "journal": self._told()}
-        self._uplink.send_result(UNSOLICITED, ResultOutcome.EXECUTED, "", evidence, self._clock_us())
+        self._say(UNSOLICITED, ResultOutcome.EXECUTED, "", evidence)
 
     def _told(self) -> dict[str, Any]:
         """The journal, as an audit reports it: what became of recent commands, and the open switch."""

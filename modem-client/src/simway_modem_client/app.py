@@ -100,6 +100,7 @@ class ModemClient:
             self.report = self._source.run(self._outbox, self._service.stopping)
         except OutboxClosed:
             log.info("the source was stopped")
+            self.report.error = "stopped before the end" if self._source.ends else ""
         except Exception as error:
             log.exception("the source failed")
             self.report.error = str(error) or repr(error)
@@ -113,7 +114,9 @@ class ModemClient:
     def _is_over(self) -> bool:
         if self._service.stopping.is_set():
             return True
-        return self._source.ends and self._source_over.is_set() and self._outbox.is_empty()
+        if not self._source.ends or not self._source_over.is_set():
+            return False
+        return bool(self.report.error) or self._outbox.is_empty()
 
     def _refresh(self) -> None:
         now_s = time.monotonic()

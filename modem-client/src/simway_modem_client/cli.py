@@ -20,7 +20,7 @@ from simway_protocol.errors import PeerError
 
 from simway_modem_client import home
 from simway_modem_client.app import ModemClient, feed
-from simway_modem_client.card import CardError, SimCard, open_card
+from simway_modem_client.card import CardError, NoDriver, SimCard, open_card
 from simway_modem_client.keys import KeyUnusable, personalise
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.sources import Source, SourceReport
@@ -171,6 +171,8 @@ class _Patient:
         while True:
             try:
                 self._sim.use()
+            except NoDriver:
+                raise
             except CardError:
                 if time.monotonic() > deadline_s:
                     raise
@@ -296,8 +298,8 @@ class _Server(argparse.Action):
     """``HOST`` or ``HOST:PORT`` (an IPv6 address in brackets) as two settings."""
 
     def __call__(self, _parser: Any, namespace: argparse.Namespace, value: Any, _flag: str | None = None) -> None:
-        host, colon, port = str(value).rpartition(":")
-        if not colon or str(value).endswith("]"):
+        host, _colon, port = str(value).rpartition(":")
+        if not port.isdigit() or (":" in host and not host.endswith("]")):
             host, port = str(value), ""
         namespace.SERVER_HOST = host.strip("[]")
         namespace.SERVER_PORT = port or None

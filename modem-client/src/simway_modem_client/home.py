@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from simway_backbone.service import StartError
+
+LOOK_S = 0.3
+"""``status`` holds the lock for a moment when it looks whether it is free."""
 
 
 def prepare(folder: Path) -> None:
@@ -25,20 +29,30 @@ class RunLock:
         self._descriptor = -1
 
     def take(self) -> bool:
-        """False when another process holds it. Raises ``StartError`` when the folder cannot be written."""
+        """False when another process holds it for longer than a look. Raises ``StartError``: the folder cannot be written."""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartError(f"cannot write in {self._path.parent} (MODEM_DIR): {error.strerror}") from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._descriptor)
-            self._descriptor = -1
-            return False
+        deadline_s = time.monotonic() + LOOK_S
+        while not self._try():
+            if time.monotonic() > deadline_s:
+                self.release()
+                return False
+            time.sleep(0.02)
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()}\n".encode())
         return True
+
+    def is_held(self) -> bool:
+        """Whether a process holds it now. Changes nothing."""
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        free = self._try()
+        self.release()
+        return not free
 
     def holder(self) -> str:
         """The process id of who holds it, as text; empty when unknown."""
@@ -46,6 +60,13 @@ class RunLock:
             return self._path.read_text().strip()
         except OSError:
             return ""
+
+    def _try(self) -> bool:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def release(self) -> None:
         """Lets go."""

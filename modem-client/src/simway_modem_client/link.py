@@ -202,7 +202,7 @@ class Link:
                 case AttachedTo():
                     self._attached(event)
                 case AttachRefused():
-                    self._failed(f"the server refused: {event.reason}", event.retry_after_ms / 1000)
+                    self._failed(_refusal_words(event.reason), event.retry_after_ms / 1000)
                 case SessionLost():
                     self._lost(event)
                 case CommandArrived():
@@ -270,3 +270,13 @@ class Link:
             "iccid": self.state.iccid, "rtt_us": self.endpoint.rtt_us, "outbox_waiting": stats.waiting,
             "outbox_dropped": stats.dropped_total,
         }  # fmt: skip
+
+
+def _refusal_words(reason: str) -> str:
+    hint = {
+        "bad_proof": "; check DEVICE_ID, DEVICE_KEY_VERSION and that the key is the one the platform showed",
+        "unknown_device": "; enrol the device on the platform",
+        "revoked": "; an operator revoked the device",
+        "version": "; this modem client and the server speak different versions of the protocol",
+    }.get(reason, "")
+    return f"the server refused: {reason}{hint}"

@@ -114,12 +114,7 @@ def _read_status(settings: ModemSettings) -> dict[str, Any]:
 
 
 def _is_running(settings: ModemSettings) -> bool:
-    if not settings.modem_dir.is_dir():
-        return False
-    lock = RunLock(settings.modem_dir)
-    free = lock.take()
-    lock.release()
-    return not free
+    return RunLock(settings.modem_dir).is_held()
 
 
 def _health(settings: ModemSettings) -> dict[str, Any]:

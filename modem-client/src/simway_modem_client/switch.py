@@ -102,6 +102,7 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.SWITCHED, _E.BOOTED_TOO_OFTEN): _BACK,
 
     (_P.REPORTED, _E.CARD_ON_TARGET): Step(_P.REPORTED, (_A.REATTACH,)),
+    (_P.REPORTED, _E.ATTACHED): Step(_P.REPORTED, (_A.REPORT_EXECUTED,)),
     (_P.REPORTED, _E.CARD_ON_WAY_BACK): _RETURNED,
     (_P.REPORTED, _E.CARD_ELSEWHERE): _BACK,
     (_P.REPORTED, _E.CARD_UNREADABLE): Step(_P.REPORTED, (_A.LOOK_LATER,)),
@@ -117,6 +118,21 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.RETURNING, _E.BOOTED): _BACK,
     (_P.RETURNING, _E.BOOTED_TOO_OFTEN): _BACK,
 }  # fmt: skip
+
+
+_WHY_BACK = {
+    (_P.SWITCHED, _E.DEADLINE): "not_reachable",
+    (_P.REPORTED, _E.DEADLINE): "not_confirmed",
+}
+_WHY_BACK_BY_EVENT = {
+    _E.DEADLINE: "card_unreadable", _E.CARD_ELSEWHERE: "wrong_profile", _E.BOOTED_TOO_OFTEN: "booted_too_often",
+    _E.CARD_ON_WAY_BACK: "card_went_back",
+}  # fmt: skip
+
+
+def why_back(phase: Phase, event: Event) -> str:
+    """The reason that RESULT carries when ``event`` in ``phase`` makes the device go back, or finds it gone back."""
+    return _WHY_BACK.get((phase, event)) or _WHY_BACK_BY_EVENT.get(event, "")
 
 
 def step(phase: Phase, event: Event) -> Step | None:

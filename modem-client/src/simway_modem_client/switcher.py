@@ -64,6 +64,7 @@ class Switcher:
         self._due_us: int | None = None
         self._due: Action | None = None
         self._deadline_us: int | None = None
+        self._seen: Event | None = None
         self.open: OpenSwitch | None = journal.open_switch()
 
     def boot(self) -> None:
@@ -134,6 +135,8 @@ class Switcher:
         found = workflow.step(self.open.phase, event)
         if found is None:
             return
+        if found.phase in (Phase.RETURNING, Phase.ROLLED_BACK) and self.open.phase is not Phase.RETURNING:
+            self.open.evidence["cause"] = workflow.why_back(self.open.phase, event)
         log.info("carrier switch", phase=self.open.phase, happened=event, next_phase=found.phase, target=self.open.target)
         self.open.phase = found.phase
         if found.phase not in workflow.FINAL:
@@ -153,24 +156,34 @@ class Switcher:
                 self._deadline_us = None
                 self._happened(self._go_back(self.open))
             case Action.ENABLE_WAY_BACK_LATER:
-                self.open.attempts += 1
-                self._journal.update_switch(self.open)
-                wait_s = min(RETURN_RETRY_FIRST_S * 2 ** min(self.open.attempts - 1, 10), RETURN_RETRY_MAX_S)
+                if self._seen is not Event.CARD_UNREADABLE:
+                    self.open.attempts += 1
+                    self._journal.update_switch(self.open)
+                wait_s = min(RETURN_RETRY_FIRST_S * 2 ** min(max(self.open.attempts - 1, 0), 10), RETURN_RETRY_MAX_S)
                 self._later(Action.ENABLE_WAY_BACK, wait_s)
             case Action.RESTART_DEADLINE:
                 self._restart_deadline(self.open)
             case Action.REATTACH:
                 self._reports.reattach()
-            case Action.REPORT_EXECUTED:
-                self._journal.finish(self.open.command_id, ResultOutcome.EXECUTED, "", self.open.evidence)
-                self._reports.send_pending(self.open.command_id)
-            case Action.REPORT_FAILED:
-                self._end(self.open, ResultOutcome.FAILED, self.open.evidence.get("cause", "interrupted"), "")
-            case Action.REPORT_ROLLED_BACK:
-                self._end(self.open, ResultOutcome.ROLLED_BACK, "not_confirmed", ResultOutcome.ROLLED_BACK)
-            case Action.REPORT_CLOSED:
-                self._end(self.open, "", "", ResultOutcome.CLOSED)
+            case _:
+                self._report(action, self.open)
         return None
+
+    def _report(self, action: Action, told: OpenSwitch) -> None:
+        match action:
+            case Action.REPORT_EXECUTED:
+                record = self._journal.command(told.command_id)
+                if record is not None and not record.outcome:
+                    self._journal.finish(told.command_id, ResultOutcome.EXECUTED, "", told.evidence)
+                self._reports.send_pending(told.command_id)
+            case Action.REPORT_FAILED:
+                self._end(told, ResultOutcome.FAILED, told.evidence.get("cause", "interrupted"), "")
+            case Action.REPORT_ROLLED_BACK:
+                self._end(
+                    told, ResultOutcome.ROLLED_BACK, told.evidence.get("cause", "card_went_back"), ResultOutcome.ROLLED_BACK
+                )
+            case Action.REPORT_CLOSED:
+                self._end(told, "", "", ResultOutcome.CLOSED)
 
     def _end(self, ended: OpenSwitch, outcome: str, reason: str, closed: str) -> None:
         self._journal.end_switch(ended, outcome=outcome, reason=reason, closed=closed)
@@ -200,20 +213,24 @@ class Switcher:
         """Stores the request on the card, answers what the card wants, resets it, and looks. 9000 alone proves nothing."""
         switch = self.open
         assert switch is not None
+        cause = "card_did_not_switch"
         try:
             result = self._store(request)
             if result is not EnableResult.OK:
-                switch.evidence["cause"] = result.name.lower()
+                cause = result.name.lower()
             self._sim.use().run_proactive()
         except CardGone as error:
             log.warning("the card gave no answer; looking at what it shows", error=str(error))
-            switch.evidence["cause"] = "answer_lost"
+            cause = "answer_lost"
             self._keep_evidence(switch)
             self._sim.drop()
         except (CardError, PeerError) as error:
             log.warning("the card refused", error=str(error))
-            switch.evidence["cause"] = "card_refused"
-        return self._look(reset=True)
+            cause = "card_refused"
+        seen = self._look(reset=True)
+        if switch.phase is Phase.INTENT and seen is not Event.CARD_ON_TARGET:
+            switch.evidence["cause"] = cause
+        return seen
 
     def _store(self, request: bytes) -> EnableResult:
         result = EnableResult.UNDEFINED
@@ -227,7 +244,12 @@ class Switcher:
         return result
 
     def _look(self, *, reset: bool = False) -> Event:
-        """What the card shows: ICCID and IMSI, read from its files."""
+        """What the card shows, in the table's words."""
+        self._seen = self._read(reset=reset)
+        return self._seen
+
+    def _read(self, *, reset: bool) -> Event:
+        """ICCID and IMSI from the card's files."""
         switch = self.open
         assert switch is not None
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from simway_modem_client.entries import Entry, ReadingRefused
-from simway_modem_client.outbox import Outbox
+from simway_modem_client.outbox import Outbox, OutboxClosed
 from simway_modem_client.sources import BadLines, SourceReport
 from simway_modem_client.sources.csv_format import BadCell, BadColumns, Columns, CsvFormat, entries_of
 
@@ -83,6 +83,8 @@ class CsvSource:
                 self._import(lines, outbox, stopping, report, bad, progress)
         except (OSError, BadColumns) as error:
             report.error = str(error)
+        except OutboxClosed:
+            report.error = "stopped before the end"
         report.skipped = bad.count
         progress.finish(report, str(self._path))
         return report
@@ -113,6 +115,8 @@ class CsvSource:
                 batch = self._put(batch, outbox, report)
             progress.show(lines.done_bytes, report, bad.count)
         self._put(batch, outbox, report)
+        if stopping.is_set():
+            raise OutboxClosed
 
     def _put(self, batch: list[Entry], outbox: Outbox, report: SourceReport) -> list[Entry]:
         if batch:
