@@ -130,7 +130,7 @@ def decode_body(plain: bytes) -> dict[Any, Any]:
     after d8 or 00, so a frame without these two never takes the slow way.
     """
     try:
-        if b"\xd8\x1d" in plain or b"\x00\x1d" in plain:
+        if 0x1D in plain and (b"\xd8\x1d" in plain or b"\x00\x1d" in plain):
             body = cbor2.loads(plain, semantic_decoders=_STRICT_TAGS)
         else:
             body = cbor2.loads(plain)

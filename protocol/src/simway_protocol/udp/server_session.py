@@ -89,16 +89,18 @@ class Session:
 
         The window moves only for a frame that opens.
         """
-        refusal = self.window.judge(counter)
-        if refusal is not None:
-            raise PeerError(refusal)
-        if counter > COUNTER_MAX:
+        window = self.window
+        if counter <= window.top:
+            refusal = window.judge(counter)
+            if refusal is not None:
+                raise PeerError(refusal)
+        elif counter > COUNTER_MAX:
             raise PeerError("counter")
         try:
             plain = self._decrypt(UP_NONCE_PREFIX + datagram[9:17], datagram[17:], datagram[:17])
         except InvalidTag:
             raise PeerError("bad_tag") from None
-        self.window.accept(counter)
+        window.accept(counter)
         return plain
 
     def seal(self, type_: Type, items: dict[int, Any]) -> bytes:
