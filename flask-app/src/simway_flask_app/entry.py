@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from simway_flask_app.store.uplinks import Outcome, StoredReadings
 log = structlog.get_logger()
 
 DAY_US = 24 * 3600 * 1_000_000
+GARBAGE_THRESHOLD = 100_000
 STOP_DEADLINE_S = 10.0
 LOG_CLOSE_S = 3.0
 """How long appends under way may take at the end."""
@@ -99,7 +101,15 @@ def _record(service: Service, settings: RecorderSettings) -> None:
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
     service.defer(retention.join)
     retention.start()
+    _spare_the_collector()
     recorder.run()
+
+
+def _spare_the_collector() -> None:
+    """A batch is many objects that live for a moment and hold no cycle: looking for cycles took a third of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
 
 
 def _live_view(service: Service, settings: RecorderSettings) -> Callable[[StoredReadings], None] | None:

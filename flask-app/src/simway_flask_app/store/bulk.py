@@ -42,6 +42,9 @@ class Bulk(Protocol):
     def existing(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Held]:
         """Those keys that are in ``readings``, with what they hold. Raises ``RowsRefused``, and the transaction goes on."""
 
+    def create_series(self, connection: Connection, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, str, str]]:
+        """Makes series of (device, sensor); gives (series, device, sensor) of those that were not there."""
+
     def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
         """Puts each row (one a series) into ``latest`` where it is newer."""
 
@@ -52,6 +55,7 @@ class Bulk(Protocol):
         """Adds to the counts of (device, epoch, reason)."""
 
 
+_SERIES_RETURNING = "ON CONFLICT (device, sensor) DO NOTHING RETURNING series_id, device, sensor"
 _LATEST_UPSERT = """ON CONFLICT (series_id) DO UPDATE SET t_us = excluded.t_us, num = excluded.num, kind = excluded.kind,
     detail = excluded.detail, unit = excluded.unit, stored_us = excluded.stored_us WHERE latest.t_us < excluded.t_us"""
 _EPOCH_COLUMNS = ("device", "epoch", "first_us", "highest", "floor", "missing_below", "missing", "dropped",
@@ -67,6 +71,7 @@ class SqliteBulk:
 
     _insert = f"INSERT INTO readings ({', '.join(_READING_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)"
     _select = "SELECT num, kind, detail, unit FROM readings WHERE series_id = ? AND t_us = ?"
+    _series = f"INSERT INTO series (device, sensor) VALUES (?, ?) {_SERIES_RETURNING}"
     _latest = f"INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?, ?) {_LATEST_UPSERT}"
     _epochs = f"INSERT INTO epochs ({', '.join(_EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(_EPOCH_COLUMNS))}) {_EPOCH_UPSERT}"
     _rejections = f"INSERT INTO rejections VALUES (?, ?, ?, ?) {_REJECTION_UPSERT}"
@@ -95,6 +100,11 @@ class SqliteBulk:
             raise RowsRefused(str(error)) from error
         return found
 
+    def create_series(self, connection: Connection, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, str, str]]:
+        """See ``Bulk``."""
+        made: list[Any] = _apsw(connection).executemany(self._series, pairs).fetchall()
+        return made
+
     def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
         """See ``Bulk``."""
         _apsw(connection).executemany(self._latest, ((*row, stored_us) for row in rows))
@@ -119,6 +129,7 @@ class PostgresBulk:
     _types = ("int4", "int8", "float8", "int2", "text", "text")
     _select = """SELECT r.series_id, r.t_us, r.num, r.kind, r.detail, r.unit
         FROM unnest(%s::int4[], %s::int8[]) AS k (series_id, t_us) JOIN readings r USING (series_id, t_us)"""
+    _series = f"INSERT INTO series (device, sensor) {_unnest(('text', 'text'))} {_SERIES_RETURNING}"
     _latest = f"INSERT INTO latest {_unnest((*_types, 'int8'))} {_LATEST_UPSERT}"
     _epochs = (
         f"INSERT INTO epochs ({', '.join(_EPOCH_COLUMNS)}) "
@@ -149,6 +160,10 @@ class PostgresBulk:
             except (psycopg.DataError, OverflowError) as error:
                 raise RowsRefused(str(error).split("\n", 1)[0]) from error
         return {(sid, t_us): ((num, kind, detail), unit) for sid, t_us, num, kind, detail, unit in found}
+
+    def create_series(self, connection: Connection, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, str, str]]:
+        """See ``Bulk``."""
+        return _psycopg(connection).execute(self._series, _columns(pairs)).fetchall()
 
     def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
         """See ``Bulk``. Sorted, so that two writers never wait for each other in a circle."""

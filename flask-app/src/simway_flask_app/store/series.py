@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from simway_protocol.limits import SENSOR_MAX_CHARS
-from sqlalchemy import Connection, insert, select
+from simway_protocol.messages import Uplink
+from sqlalchemy import Connection, select
 
+from simway_flask_app.store.bulk import Bulk
 from simway_flask_app.store.port import StoreError
 from simway_flask_app.store.schema import series
 
@@ -19,61 +21,72 @@ class BadSensor(StoreError):
 
 
 class Sensors(dict[str, int]):
-    """Series by sensor, of one device. A missing one is made when it is asked for: ``BadSensor`` when that cannot be."""
-
-    def __init__(self, cache: SeriesCache, device: str) -> None:
-        super().__init__()
-        self._cache, self._device = cache, device
+    """Series by sensor, of one device; only names that the database took. Any other name: ``BadSensor``."""
 
     def __missing__(self, sensor: str) -> int:
-        series_id = self[sensor] = self._cache.create(self._device, sensor)
-        return series_id
+        raise BadSensor("a sensor's name is empty, too long or holds NUL")
 
 
 class SeriesCache:
     """Sensors by device. Good for one transaction after ``begin``; ``clear`` it when that fails: it may hold undone rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, bulk: Bulk) -> None:
+        self._bulk = bulk
         self._devices: dict[str, Sensors] = {}
         self._names: dict[int, tuple[str, str]] = {}
-        self._connection: Connection | None = None
 
-    def begin(self, connection: Connection, devices: Collection[str]) -> None:
-        """Loads the series of those devices that are not cached."""
-        self._connection = connection
+    def begin(self, connection: Connection, uplinks: Sequence[Uplink]) -> None:
+        """Knows the series of all readings of ``uplinks`` afterwards: loads them, or makes them."""
         if len(self._names) > CACHED_MAX:
             self.clear()
-        unknown = [device for device in devices if device not in self._devices]
-        for begin in range(0, len(unknown), _QUERY_MAX):
-            chosen = unknown[begin : begin + _QUERY_MAX]
-            self._devices |= {device: Sensors(self, device) for device in chosen}
-            query = select(series.c.device, series.c.sensor, series.c.series_id).where(series.c.device.in_(chosen))
-            for device, sensor, series_id in connection.execute(query):
-                self._devices[device][sensor] = series_id
-                self._names[series_id] = (device, sensor)
+        devices = self._devices
+        self._load(connection, [device for device in {uplink.device for uplink in uplinks} if device not in devices])
+        wanted: set[tuple[str, str]] = set()
+        for uplink in uplinks:
+            known = devices[uplink.device]
+            for reading in uplink.readings:
+                if reading[0] not in known:
+                    wanted.add((uplink.device, reading[0]))
+        if wanted:
+            self._make(connection, sorted(pair for pair in wanted if _is_name(pair[1])))
 
     def of(self, device: str) -> Sensors:
-        """The sensors of a device that ``begin`` named."""
+        """The sensors of a device that ``begin`` saw."""
         return self._devices[device]
+
+    def knows(self, device: str) -> bool:
+        """True for a device that was seen since the last ``clear``."""
+        return device in self._devices
 
     def name(self, series_id: int) -> tuple[str, str]:
         """Device and sensor of a series that was seen since the last ``clear``."""
         return self._names[series_id]
 
-    def create(self, device: str, sensor: str) -> int:
-        """Makes a series in the transaction of ``begin``, or finds the one that another writer made meanwhile."""
-        if not sensor or len(sensor) > SENSOR_MAX_CHARS or "\x00" in sensor:
-            raise BadSensor("a sensor's name is empty, too long or holds NUL")
-        assert self._connection is not None
-        known = select(series.c.series_id).where(series.c.device == device, series.c.sensor == sensor)
-        found = self._connection.execute(known).scalar()
-        if found is None:
-            made = insert(series).values(device=device, sensor=sensor).returning(series.c.series_id)
-            found = self._connection.execute(made).scalar_one()
-        self._names[found] = (device, sensor)
-        return int(found)
-
     def clear(self) -> None:
         """Forgets everything."""
         self._devices.clear()
         self._names.clear()
+
+    def _load(self, connection: Connection, devices: Sequence[str]) -> None:
+        for begin in range(0, len(devices), _QUERY_MAX):
+            chosen = devices[begin : begin + _QUERY_MAX]
+            self._devices |= {device: Sensors() for device in chosen}
+            query = select(series.c.series_id, series.c.device, series.c.sensor).where(series.c.device.in_(chosen))
+            for series_id, device, sensor in connection.execute(query):
+                self._note(series_id, device, sensor)
+
+    def _make(self, connection: Connection, pairs: Sequence[tuple[str, str]]) -> None:
+        """Those that another writer makes just now come by a second look."""
+        if not pairs:
+            return
+        for series_id, device, sensor in self._bulk.create_series(connection, pairs):
+            self._note(series_id, device, sensor)
+        self._load(connection, sorted({device for device, sensor in pairs if sensor not in self._devices[device]}))
+
+    def _note(self, series_id: int, device: str, sensor: str) -> None:
+        self._devices[device][sensor] = series_id
+        self._names[series_id] = (device, sensor)
+
+
+def _is_name(sensor: str) -> bool:
+    return 0 < len(sensor) <= SENSOR_MAX_CHARS and "\x00" not in sensor

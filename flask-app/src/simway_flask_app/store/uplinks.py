@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from simway_protocol.identity import is_device_id
 from simway_protocol.limits import SEQUENCE_MAX
@@ -30,20 +31,14 @@ from simway_flask_app.store.series import BadSensor, Sensors, SeriesCache
 from simway_flask_app.store.values import FLOAT, Row, columns_of, value_of
 
 SOURCE = "recorder"
+Source: TypeAlias = tuple[Uplink, Account, int | None]
+"""Where a run of rows stems from: uplink, account, and the number of its first row where there are numbers."""
 REFUSED = "refused_by_store"
 """The reason of a rejection that the database itself made."""
 _ACCOUNTS_MAX = 200_000
+_READINGS_MAX = 100_000
+_FIRST_MAX = SEQUENCE_MAX - _READINGS_MAX
 _TEXT_MAX = 64
-
-
-@dataclass(slots=True)
-class Span:
-    """Rows that stem from one run of one uplink: those from ``begin`` on, numbered from ``first_seq`` where there are numbers."""
-
-    begin: int
-    uplink: Uplink
-    account: Account
-    first_seq: int | None
 
 
 @dataclass(slots=True)
@@ -82,7 +77,7 @@ class UplinkWriter:
         self._database = database
         self._bulk: Bulk = SqliteBulk() if database.is_sqlite else PostgresBulk()
         self._placer = Placer(self._bulk)
-        self._series = SeriesCache()
+        self._series = SeriesCache(self._bulk)
         self._accounts: dict[AccountKey, Account] = {}
 
     def positions(self, follower: Follower) -> dict[int, int]:
@@ -111,10 +106,10 @@ class UplinkWriter:
             raise
 
     def _store(self, connection: Connection, uplinks: Sequence[Uplink], letters: list[DeadLetter], now_us: int) -> Outcome:
-        good = [uplink for uplink in uplinks if _taken(uplink, letters, now_us)]
+        good = [uplink for uplink in uplinks if self._is_well(uplink) or _taken(uplink, letters, now_us)]
         keys = {(uplink.device, uplink.epoch or "") for uplink in good}
         self._load(connection, keys, now_us)
-        self._series.begin(connection, {device for device, _ in keys})
+        self._series.begin(connection, good)
         batch = _Batch(self._series, self._accounts, letters, now_us)
         for uplink in good:
             batch.add(uplink)
@@ -126,6 +121,13 @@ class UplinkWriter:
             self._bulk.add_rejections(connection, [(*key, total) for key, total in batch.refusals.items()])
         outbox.bury(connection, letters, now_us)
         return batch.outcome()
+
+    def _is_well(self, uplink: Uplink) -> bool:
+        """True for the usual uplink: of a known account, with readings alone. Says the same as ``_taken``, and faster."""
+        first = uplink.first_seq
+        if first is None or uplink.dropped or uplink.rejected or not 1 <= first <= _FIRST_MAX:
+            return False
+        return (uplink.device, uplink.epoch) in self._accounts and len(uplink.readings) <= _READINGS_MAX
 
     def _load(self, connection: Connection, keys: set[AccountKey], now_us: int) -> None:
         if len(self._accounts) > _ACCOUNTS_MAX:
@@ -142,7 +144,8 @@ class _Batch:
         self.rows: list[Row] = []
         self.refusals: Counter[tuple[str, str, str]] = Counter()
         self._series, self._known, self._letters, self._now_us = series, known, letters, now_us
-        self._spans: list[Span] = []
+        self._begins: list[int] = []
+        self._sources: list[Source] = []
         self._duplicates = self._conflicts = self._redelivered = 0
 
     def add(self, uplink: Uplink) -> None:
@@ -152,30 +155,26 @@ class _Batch:
         if uplink.epoch is None:
             self._add_unnumbered(uplink, account, sensors)
             return
-        sequence, first = account.sequence, uplink.first_seq
-        if uplink.readings and first is not None:
-            fresh = sequence.take(first, first + len(uplink.readings) - 1)
-            self._note_redelivered(account, len(uplink.readings) - count(fresh))
+        sequence, first, readings = account.sequence, uplink.first_seq, uplink.readings
+        if first == sequence.highest + 1 and readings:
+            sequence.highest += len(readings)
+            self._add_run(uplink, account, sensors, readings, first)
+        elif first is not None and readings:
+            fresh = sequence.take(first, first + len(readings) - 1)
+            self._note_redelivered(account, len(readings) - count(fresh))
             for low, high in fresh:
-                self._add_run(uplink, account, sensors, uplink.readings[low - first : high - first + 1], low)
-        for low, high in uplink.dropped:
-            self._note_redelivered(account, high - low + 1 - sequence.drop(low, high))
-        for low, high, reason in uplink.rejected:
-            new = count(sequence.take(low, high))
-            self._note_redelivered(account, high - low + 1 - new)
-            self._refuse(uplink, reason, new)
+                self._add_run(uplink, account, sensors, readings[low - first : high - first + 1], low)
+        if uplink.dropped or uplink.rejected:
+            self._add_ranges(uplink, account)
 
     def settle(self, odd: dict[int, tuple[Oddity, str]]) -> None:
-        """Books what was placed; ``odd``: the rows that were not, by index."""
-        begins = [span.begin for span in self._spans]
-        for span, end in zip(self._spans, [*begins[1:], len(self.rows)], strict=False):
-            span.account.stored += end - span.begin
+        """Books those rows that were not stored after all, by index."""
+        if not odd:
+            return
         for index, (oddity, detail) in odd.items():
-            span = self._spans[bisect_right(begins, index) - 1]
-            span.account.stored -= 1
-            self._book(span, index, oddity, detail)
-        if odd:
-            self.rows = [row for index, row in enumerate(self.rows) if index not in odd]
+            place = bisect_right(self._begins, index) - 1
+            self._book(self._sources[place], index, index - self._begins[place], oddity, detail)
+        self.rows = [row for index, row in enumerate(self.rows) if index not in odd]
 
     def outcome(self) -> Outcome:
         """For after the commit."""
@@ -184,6 +183,14 @@ class _Batch:
         reasons = Counter(letter.reason for letter in self._letters)
         readings = StoredReadings(self.rows, names)
         return Outcome(readings, self._duplicates, self._conflicts, self._redelivered, refused, reasons)
+
+    def _add_ranges(self, uplink: Uplink, account: Account) -> None:
+        for low, high in uplink.dropped:
+            self._note_redelivered(account, high - low + 1 - account.sequence.drop(low, high))
+        for low, high, reason in uplink.rejected:
+            new = count(account.sequence.take(low, high))
+            self._note_redelivered(account, high - low + 1 - new)
+            self._refuse(uplink, reason, new)
 
     def _add_unnumbered(self, uplink: Uplink, account: Account, sensors: Sensors) -> None:
         account.sequence.highest += len(uplink.readings)
@@ -195,33 +202,47 @@ class _Batch:
     def _add_run(
         self, uplink: Uplink, account: Account, sensors: Sensors, readings: Sequence[Reading], first_seq: int | None
     ) -> None:
-        self._spans.append(Span(len(self.rows), uplink, account, first_seq))
-        append = self.rows.append
-        for position, (sensor, t_us, value, unit) in enumerate(readings):
-            try:
-                series_id = sensors[sensor]
-            except BadSensor as error:
-                seq = None if first_seq is None else first_seq + position
-                self._bury(uplink, readings[position], seq, REFUSED, str(error))
-                self._refuse(uplink, REFUSED, 1)
-                self._spans.append(Span(len(self.rows), uplink, account, None if seq is None else seq + 1))
-                continue
-            if type(value) is float:
-                append((series_id, t_us, value, FLOAT, None, unit))
-            else:
-                append((series_id, t_us, *columns_of(value), unit))
+        rows = self.rows
+        begin = len(rows)
+        self._begins.append(begin)
+        self._sources.append((uplink, account, first_seq))
+        append = rows.append
+        try:
+            for sensor, t_us, value, unit in readings:
+                if type(value) is float:
+                    append((sensors[sensor], t_us, value, FLOAT, None, unit))
+                else:
+                    append((sensors[sensor], t_us, *columns_of(value), unit))
+        except BadSensor as error:
+            del rows[begin:]
+            self._add_singly(uplink, account, sensors, readings, first_seq, str(error))
+            return
+        account.stored += len(readings)
 
-    def _book(self, span: Span, index: int, oddity: Oddity, detail: str) -> None:
-        uplink, offset = span.uplink, index - span.begin
+    def _add_singly(
+        self, uplink: Uplink, account: Account, sensors: Sensors, readings: Sequence[Reading], first_seq: int | None, detail: str
+    ) -> None:
+        """Some of the readings cannot be stored under their names; the others are."""
+        for place, reading in enumerate(readings):
+            seq = None if first_seq is None else first_seq + place
+            if reading[0] in sensors:
+                self._add_run(uplink, account, sensors, [reading], seq)
+            else:
+                self._bury(uplink, reading, seq, REFUSED, detail)
+                self._refuse(uplink, REFUSED, 1)
+
+    def _book(self, source: Source, index: int, offset: int, oddity: Oddity, detail: str) -> None:
+        uplink, account, first_seq = source
+        account.stored -= 1
         if oddity is Oddity.DUPLICATE:
-            span.account.duplicate += 1
+            account.duplicate += 1
             self._duplicates += 1
             return
-        seq = None if span.first_seq is None else span.first_seq + offset
+        seq = None if first_seq is None else first_seq + offset
         series_id, t_us, num, kind, text, unit = self.rows[index]
         reading = Reading(self._series.name(series_id)[1], t_us, value_of(num, kind, text), unit)
         if oddity is Oddity.CONFLICT:
-            span.account.conflict += 1
+            account.conflict += 1
             self._conflicts += 1
             self._bury(uplink, reading, seq, "conflict", detail)
         else:
