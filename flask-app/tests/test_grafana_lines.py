@@ -21,8 +21,8 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63
 @given(DEVICES, TEXT, NUMBERS, T_US)
 def test_a_number_is_one_float_whatever_it_was(device: str, sensor: str, value: float | int | bool, t_us: int) -> None:
     [point] = parse(encode([StoredReading(device, sensor, t_us, value, "V")]))
-    assert point.measurement == device.replace(":", "=")
-    assert point.fields == {"value": float(value)}
+    assert point.measurement == device.replace(":", "=") + "/volt"
+    assert point.fields == {"volt": float(value)}
     assert point.t_ns == t_us * 1000
     assert list(point.tags) == ["sensor"]
 
@@ -65,9 +65,9 @@ def test_golden_lines() -> None:
         StoredReading("demo", "beyond", 2**63 - 1, 1.0, None),
     ]
     assert encode(readings).decode().splitlines() == [
-        "demo,sensor=cpu.percent value=12.5 1767225600123456000",
-        r"imei=35,sensor=door\,\ left\=open value=1.0 1000",
-        "demo,sensor=n value=3.0 -1000",
+        "demo/percent,sensor=cpu.percent percent=12.5 1767225600123456000",
+        r"imei=35/value,sensor=door\,\ left\=open value=1.0 1000",
+        "demo/value,sensor=n value=3.0 -1000",
         r'demo/text,sensor=fw text="say \"hi\" \\ bye" 2000',
         r'demo/text,sensor=pos text="{\"lat\":1.5}" 3000',
     ]

@@ -148,18 +148,18 @@ def dropped() -> float:
 def test_a_reading_arrives_with_its_own_time(place: Place) -> None:
     device, t_us = new_device(), time.time_ns() // 1000 - 3_600_000_000
     place.pusher().offer(stored(device, "cpu.percent", 12.5, t_us=t_us))
-    assert place.wait_for(device, "cpu.percent", 12.5) == [("cpu.percent", 12.5, t_us * 1000)]
+    assert place.wait_for(f"{device}/value", "cpu.percent", 12.5) == [("cpu.percent", 12.5, t_us * 1000)]
 
 
 def test_the_token_is_made_kept_for_its_owner_and_used_again(place: Place) -> None:
     device = new_device()
     place.pusher().offer(stored(device, "n", 1))
-    place.wait_for(device, "n", 1.0)
+    place.wait_for(f"{device}/value", "n", 1.0)
     assert stat.S_IMODE(place.token_file.stat().st_mode) == 0o600
     kept = place.token_file.read_text()
     _stop(place)
     place.pusher().offer(stored(device, "n", 2))
-    place.wait_for(device, "n", 2.0)
+    place.wait_for(f"{device}/value", "n", 2.0)
     assert place.token_file.read_text() == kept
     assert [file.name for file in place.token_file.parent.iterdir()] == [place.token_file.name]
 
@@ -172,7 +172,7 @@ def test_a_token_that_is_refused_is_made_anew(place: Place) -> None:
 
     def offered_and_seen() -> Seen:
         pusher.offer(stored(device, "n", next(number)))
-        return place.seen(device)
+        return place.seen(f"{device}/value")
 
     wait_for(offered_and_seen, WITHIN_S, "a reading after the token was refused")
     assert "another" not in place.token_file.read_text()
@@ -183,7 +183,7 @@ def test_every_kind_of_value_and_name_is_understood(place: Place) -> None:
     channel, pusher = device.replace(":", "="), place.pusher()
     for sensor, value in (("door, left=open", True), ("n\\w 1", 2**53), ("été", -0.5)):
         pusher.offer(stored(device, sensor, value))
-        place.wait_for(channel, sensor.replace("\\", "/"), float(value))
+        place.wait_for(f"{channel}/value", sensor.replace("\\", "/"), float(value))
     for text in ('say "hi"\\, a=b', "ligne é", '{"lat":1.5}'):
         pusher.offer(stored(device, "text", {"lat": 1.5} if text.startswith("{") else text))
         place.wait_for(f"{channel}/text", "text", text)
@@ -196,8 +196,8 @@ def test_many_readings_become_few_requests(faulty: Faulty) -> None:
     pusher = faulty.pusher(PusherTimes(interval_s=0.3))
     for index in range(1000):
         pusher.offer(stored("d", "n", index))
-    faulty.wait_for("d", "n", 999.0)
-    assert len(faulty.grafana.values("d")) == 1000
+    faulty.wait_for("d/value", "n", 999.0)
+    assert len(faulty.grafana.values("d/value")) == 1000
     assert len(faulty.grafana.pushes) <= 3
 
 
@@ -209,7 +209,7 @@ def test_a_flood_is_thinned_to_the_newest_and_counted(faulty: Faulty) -> None:
     for begin in range(0, flood, 1000):
         pusher.offer(stored("d", "n", *range(begin, begin + 1000)))
     faulty.grafana.hang.clear()
-    seen = faulty.wait_for("d", "n", flood - 1.0)
+    seen = faulty.wait_for("d/value", "n", flood - 1.0)
     assert [value for _, value, _ in seen] == [float(value) for value in range(flood - READINGS_MAX_PER_PUSH, flood)]
     assert dropped() - before == flood - READINGS_MAX_PER_PUSH
 
@@ -217,8 +217,8 @@ def test_a_flood_is_thinned_to_the_newest_and_counted(faulty: Faulty) -> None:
 def test_one_great_transaction_is_thinned_too(faulty: Faulty) -> None:
     before = dropped()
     faulty.pusher().offer(stored("d", "n", *range(QUEUE_MAX_READINGS * 2)))
-    faulty.wait_for("d", "n", QUEUE_MAX_READINGS * 2 - 1.0)
-    assert len(faulty.grafana.values("d")) == READINGS_MAX_PER_PUSH
+    faulty.wait_for("d/value", "n", QUEUE_MAX_READINGS * 2 - 1.0)
+    assert len(faulty.grafana.values("d/value")) == READINGS_MAX_PER_PUSH
     assert dropped() - before == QUEUE_MAX_READINGS * 2 - READINGS_MAX_PER_PUSH
 
 
@@ -241,7 +241,7 @@ def test_a_grafana_that_knows_nothing_but_health_is_lived_with(faulty: Faulty, s
     wait_for(lambda: count(PushOutcome.NO_TOKEN) >= before + 3, WITHIN_S, "three tries")
     faulty.grafana.broken_status = 0
     pusher.offer(stored("d", "n", 2))
-    faulty.wait_for("d", "n", 2.0)
+    faulty.wait_for("d/value", "n", 2.0)
 
 
 def test_a_grafana_that_is_away_is_found_again(tmp_path: Path) -> None:
@@ -250,32 +250,32 @@ def test_a_grafana_that_is_away_is_found_again(tmp_path: Path) -> None:
         place = Place(url, tmp_path, grafana.values)
         pusher = place.pusher()
         pusher.offer(stored("d", "n", 1))
-        place.wait_for("d", "n", 1.0)
+        place.wait_for("d/value", "n", 1.0)
     before = count(PushOutcome.UNREACHABLE)
     pusher.offer(stored("d", "n", 2))
     wait_for(lambda: count(PushOutcome.UNREACHABLE) > before, WITHIN_S, "a push that found nobody")
     with grafana_standin.running(grafana, port=int(url.rsplit(":", 1)[1])):
         pusher.offer(stored("d", "n", 3))
-        place.wait_for("d", "n", 3.0)
+        place.wait_for("d/value", "n", 3.0)
         _stop(place)
 
 
 def test_somebody_deletes_the_token(faulty: Faulty) -> None:
     pusher = faulty.pusher()
     pusher.offer(stored("d", "n", 1))
-    faulty.wait_for("d", "n", 1.0)
+    faulty.wait_for("d/value", "n", 1.0)
     faulty.grafana.revoke_all()
     before = count(PushOutcome.REFUSED)
     pusher.offer(stored("d", "n", 2))
     wait_for(lambda: count(PushOutcome.REFUSED) > before, WITHIN_S, "the refusal")
     pusher.offer(stored("d", "n", 3))
-    faulty.wait_for("d", "n", 3.0)
+    faulty.wait_for("d/value", "n", 3.0)
 
 
 def test_an_account_that_may_not_push_is_made_an_editor(faulty: Faulty) -> None:
     faulty.grafana.create_as = "Viewer"
     faulty.pusher().offer(stored("d", "n", 1))
-    faulty.wait_for("d", "n", 1.0)
+    faulty.wait_for("d/value", "n", 1.0)
     assert [account.role for account in faulty.grafana.accounts] == ["Editor"]
 
 
@@ -286,7 +286,7 @@ def test_the_account_is_found_again_and_its_old_tokens_go(faulty: Faulty) -> Non
     old.tokens[99] = ("by hand", "key of somebody")
     faulty.grafana.accounts += [ServiceAccount(2, "simway-live-other", "Viewer"), old]
     faulty.pusher().offer(stored("d", "n", 1))
-    faulty.wait_for("d", "n", 1.0)
+    faulty.wait_for("d/value", "n", 1.0)
     assert len(faulty.grafana.accounts) == 2
     assert 99 in old.tokens
     assert len(old.tokens) == 6
@@ -300,7 +300,7 @@ def test_without_a_password_a_token_by_hand_is_enough(faulty: Faulty) -> None:
     faulty.pushers.append(pusher)
     pusher.start()
     pusher.offer(stored("d", "n", 1))
-    faulty.wait_for("d", "n", 1.0)
+    faulty.wait_for("d/value", "n", 1.0)
 
 
 def test_what_is_wrong_is_said_without_secrets(faulty: Faulty) -> None:
@@ -319,7 +319,7 @@ def test_what_is_wrong_is_said_without_secrets(faulty: Faulty) -> None:
 def test_a_token_file_that_cannot_be_written_costs_only_the_keeping(faulty: Faulty) -> None:
     (faulty.folder / "secrets").write_text("a file where the folder should be")
     faulty.pusher().offer(stored("d", "n", 1))
-    faulty.wait_for("d", "n", 1.0)
+    faulty.wait_for("d/value", "n", 1.0)
 
 
 def test_grafana_under_a_path_is_reached(faulty: Faulty) -> None:

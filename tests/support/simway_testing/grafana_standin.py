@@ -127,7 +127,8 @@ class Grafana:
             if len(f"stream/simway/{point.measurement}") > 160:
                 raise BadLine(f"the channel's name is too long: {point.measurement!r}")
             shape = [(name, type(value)) for name, value in point.fields.items()]
-            expected = [("text", str)] if point.measurement.endswith("/text") else [("value", float)]
+            kind = point.measurement.partition("/")[2]
+            expected = [(kind, str if kind == "text" else float)]
             if shape != expected or list(point.tags) != ["sensor"]:
                 raise BadLine(f"the columns of {point.measurement} change: {shape} {list(point.tags)}")
 

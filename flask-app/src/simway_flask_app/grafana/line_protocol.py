@@ -2,8 +2,8 @@
 
 Grafana turns each measurement into a channel ``stream/<stream>/<measurement>`` whose frames have the columns labels, time and
 one per field. A panel keeps what it has drawn only while the columns stay the same, so every channel has exactly one field of
-one type: numbers and booleans (as 0 and 1) are floats in ``value`` on the device's channel; text and objects are ``text`` on
-another one. The sensor is the tag. https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
+one type. A device has one channel for each scale (``scales``): numbers and booleans (as 0 and 1) are floats in a field that is
+called like the scale, as ``bytes`` of ``demo/bytes``; text and objects are ``text`` of ``demo/text``. The sensor is the tag. https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from collections.abc import Iterable
 
 from simway_protocol.limits import INT64_MAX
 
+from simway_flask_app.grafana.scales import scale_of
 from simway_flask_app.store.port import StoredReading
 
 STREAM = "simway"
-TEXT_SUFFIX = "/text"
+TEXT = "text"
 _T_MAX_US = INT64_MAX // 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TAG_SPECIAL = re.compile(r"([,= ])")
 
 
 def channel_path(device: str) -> str:
-    """The path of a device's channel. Channels know no ``:``, and device ids no ``=``, so one stands for the other."""
+    """The path that a device's channels begin with. Channels know no ``:``, and device ids no ``=``, so one stands for the other."""
     return device.replace(":", "=")
 
 
@@ -36,9 +37,10 @@ def encode(readings: Iterable[StoredReading]) -> bytes:
 def _line(reading: StoredReading) -> str:
     measurement, tag, value = channel_path(reading.device), _tag(reading.sensor), reading.value
     if isinstance(value, bool | int | float):
-        return f"{measurement},sensor={tag} value={float(value)!r} {reading.t_us * 1000}\n"
+        scale = scale_of(reading.unit)
+        return f"{measurement}/{scale},sensor={tag} {scale}={float(value)!r} {reading.t_us * 1000}\n"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return f'{measurement}{TEXT_SUFFIX},sensor={tag} text="{_quoted(text)}" {reading.t_us * 1000}\n'
+    return f'{measurement}/{TEXT},sensor={tag} {TEXT}="{_quoted(text)}" {reading.t_us * 1000}\n'
 
 
 def _tag(text: str) -> str:
