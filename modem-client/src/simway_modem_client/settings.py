@@ -84,4 +84,4 @@ class ModemSettings:
     @property
     def card_settings(self) -> dict[str, str]:
         """What the card driver gets."""
-        return {"state_file": str(self.modem_dir / "virtual-sim.json"), "reader": self.card_reader}
+        return {"state_file": str(self.modem_dir / "sim.json"), "reader": self.card_reader}
