@@ -37,10 +37,12 @@ def _work(settings: Settings, index: int, udp: socket.socket, control: socket.so
     logs.configure(f"udp-server/{index}", settings.log_level, settings.log_format)
     try:
         log = open_log(settings.log_url, client_id=f"udp-server-{index}")
-        run_worker(index, udp, control, settings, log)
+        well = run_worker(index, udp, control, settings, log)
     except (BadLogUrl, SettingError) as error:
         print(f"error: udp-server: {error}", file=sys.stderr, flush=True)
         raise SystemExit(CANNOT_START) from None
+    if not well:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ from simway_udp_server.totals import Totals, exposition
 LOOP_S = 0.2
 RESTART_MIN_S, RESTART_MAX_S = 0.2, 5.0
 STABLE_AFTER_S = 10.0
+SILENT_AFTER_S = 5.0
+"""A worker reports once a second; one that does not for this long is stuck, or starved of the processor."""
 STOP_DEADLINE_S = 8.0
 CANNOT_START = 2
 """A worker's exit status when restarting it would not help."""
@@ -45,7 +47,7 @@ class _Slot:
         self.index, self.udp = index, udp
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
-        self.started_s = self.start_at_s = 0.0
+        self.started_s = self.start_at_s = self.heard_s = 0.0
         self.backoff_s = RESTART_MIN_S
 
 
@@ -91,6 +93,8 @@ class Parent:
                 self._start(slot)
             elif slot.process is not None and slot.process.poll() is not None:
                 self._ended(slot, slot.process.returncode)
+            elif slot.process is not None and time.monotonic() - slot.heard_s > SILENT_AFTER_S:
+                self._service.health.set(_name(slot), f"silent for more than {SILENT_AFTER_S:g} s")
 
     def _new_period(self) -> None:
         """The secrets of the next 30 s; those of the last 30 s stay alive. They are never on a disk."""
@@ -108,7 +112,8 @@ class Parent:
             slot.process = subprocess.Popen(
                 [*self._command, str(slot.index), *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0
             )
-        slot.control, slot.started_s = ours, time.monotonic()
+        slot.control = ours
+        slot.started_s = slot.heard_s = time.monotonic()
         self._selector.register(ours, selectors.EVENT_READ, slot)
         control.send_orders(ours, Orders(self._periods))
         self._service.health.set(_name(slot), "starting")
@@ -123,6 +128,7 @@ class Parent:
         if report is None:
             self._hang_up(slot)
             return
+        slot.heard_s = time.monotonic()
         self._totals.update(slot.index, report.families)
         self._service.health.set(_name(slot), "; ".join(report.problems) or None)
 

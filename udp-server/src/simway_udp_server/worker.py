@@ -46,10 +46,11 @@ BATCH_MAX = 256
 """Datagrams taken before the loop turns to timers and the log's answers."""
 DATAGRAM_ROOM_BYTES = 2_048
 GC_THRESHOLDS = (20_000, 50, 100)
-"""What waits for the log is thousands of small tuples without cycles: looking at them at every 700th costs a tenth of the time."""
+"""What waits for the log is thousands of small tuples without cycles; to look at them at every 700th is a waste."""
 LOADING_RETRY_MS = 1_000
 LOG_RETRY_S = 1.0
 REPORT_INTERVAL_S = 1.0
+FAULT_LOG_INTERVAL_S = 60.0
 CLOCK_MARGIN_US = 60_000_000
 """By how much the clocks of those who append to the log may differ."""
 FLUSH_DEADLINE_S, EVENTS_DEADLINE_S, LOG_DEADLINE_S = 3.0, 2.0, 2.0
@@ -62,14 +63,14 @@ def utc_us() -> int:
     return time.time_ns() // 1_000
 
 
-def run_worker(index: int, udp: socket.socket, control: socket.socket, settings: Settings, log: Log) -> None:
-    """Serves until the parent closes ``control``, or SIGTERM. Blocks."""
+def run_worker(index: int, udp: socket.socket, control: socket.socket, settings: Settings, log: Log) -> bool:
+    """Serves until the parent closes ``control``, or SIGTERM; False when something failed. Blocks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
 
-    async def main() -> None:
-        await Worker(index, udp, control, settings, log).run()
+    async def main() -> bool:
+        return await Worker(index, udp, control, settings, log).run()
 
-    uvloop.run(main())
+    return uvloop.run(main())
 
 
 class Worker:
@@ -84,6 +85,8 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_us = 0
         self._send_wanted = False
+        self._fault_told_s = -FAULT_LOG_INTERVAL_S
+        self._failed = False
         master_secret = settings.master_secret()
         self._counts = Counts()
         self._registry = Registry(log, self._registry_changed)
@@ -112,17 +115,26 @@ class Worker:
         self._bad_messages = 0
         self._followers: list[Follower] = []
 
-    async def run(self) -> None:
-        """Starts, serves, ends."""
+    async def run(self) -> bool:
+        """Starts, serves, ends; False when it ended because something failed."""
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._loop.add_reader(self._control.fileno(), self._read_control)
         self._loop.add_reader(self._udp.fileno(), self._readable)
-        beat = self._loop.create_task(self._beat())
-        loading = self._loop.create_task(self._load())
+        tasks = [self._loop.create_task(self._beat()), self._loop.create_task(self._load())]
+        for task in tasks:
+            task.add_done_callback(self._task_ended)
         await self._stop.wait()
-        loading.cancel()
-        beat.cancel()
+        for task in tasks:
+            task.cancel()
         await self._close()
+        return not self._failed
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """A task that fails ends the worker: the parent starts another."""
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("failed", exc_info=task.exception())
+            self._failed = True
+            self._stop.set()
 
     # --- datagrams -----------------------------------------------------------------------------------------------------------
 
@@ -140,9 +152,10 @@ class Worker:
                 continue
             datagrams += 1
             size_bytes += len(datagram)
-            found = receive(datagram, address[:2] if has_scope else address, now_us)
-            if found:
-                take(found, now_us)
+            try:
+                take(receive(datagram, address[:2] if has_scope else address, now_us), now_us)
+            except Exception:  # a fault of ours: it costs this datagram, not the devices behind it in the queue
+                self._note_fault()
         counts.datagrams_in += datagrams
         counts.bytes_in += size_bytes
         self._send(now_us)
@@ -159,6 +172,14 @@ class Worker:
             counts.datagrams_out += 1
             counts.bytes_out += len(datagram)
         self._arm(now_us)
+
+    def _note_fault(self) -> None:
+        """Counts, and says once a minute where: whoever can repeat such a datagram shall not fill the disk."""
+        refused = self._counts.refused
+        refused["internal_error"] = refused.get("internal_error", 0) + 1
+        if self._loop.time() - self._fault_told_s > FAULT_LOG_INTERVAL_S:
+            self._fault_told_s = self._loop.time()
+            _log.exception("a datagram met a fault of ours")
 
     def _want_send(self) -> None:
         if not self._send_wanted:
