@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simway_protocol.errors import LocalError, PeerError
-from simway_protocol.udp import bodies, frames
+from simway_protocol.udp import bodies, frames, strict_cbor
 from simway_protocol.udp.frames import Type
 
 AEAD = AESGCM(bytes(16))
@@ -87,6 +87,32 @@ def test_a_body_or_a_reason(data):
 
 def test_what_follows_an_opened_body_is_padding():
     assert frames.decode_body(frames.encode_body({1: 2}) + bytes(20)) == {1: 2}
+
+
+@pytest.mark.parametrize("tag", ["d823", "d824", "d90023", "da00000024", "db0000000000000023"])
+def test_what_takes_long_to_decode_is_refused_at_once(tag):
+    slow = bytes.fromhex("a103") + bytes.fromhex(tag) + cbor2.dumps("(?i)" + "[\u0100-\U0010ffff]" * 90)
+    with pytest.raises(PeerError, match="bad_body"):
+        frames.decode_body(slow)
+    with pytest.raises(PeerError, match="bad_body"):
+        frames.decode_clear(bytes(17) + slow)
+    assert frames.decode_body(frames.encode_body({1: "\x00#\x00$", 2: -4})) == {1: "\x00#\x00$", 2: -4}
+
+
+flat = st.dictionaries(
+    st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=300), max_size=16
+)
+
+
+@given(flat)
+def test_strict_cbor_reads_what_the_deterministic_encoder_wrote(body):
+    assert frames.decode_clear(bytes(17) + frames.encode_body(body)) == body
+
+
+@given(st.binary(max_size=60) | cbor.map(cbor2.dumps) | flat.map(cbor2.dumps))
+def test_strict_cbor_takes_only_what_the_encoder_would_write(data):
+    body = value_or_reason(strict_cbor.decode_flat, data)
+    assert body == "bad_body" or frames.encode_body(body) == data
 
 
 @pytest.mark.parametrize("tag", ["d81d", "d9001d", "da0000001d", "db000000000000001d"])

@@ -7,6 +7,7 @@ version may add some.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -32,21 +33,21 @@ def _bad(name: str) -> PeerError:
     return PeerError("bad_body", f"{name} is missing or has the wrong shape")
 
 
-def _number(body: dict[Any, Any], key: int, name: str, least: int = 0, most: int = NUMBER_MAX) -> int:
+def _number(body: Mapping[Any, Any], key: int, name: str, least: int = 0, most: int = NUMBER_MAX) -> int:
     value = body.get(key)
     if type(value) is int and least <= value <= most:
         return value
     raise _bad(name)
 
 
-def _bytes(body: dict[Any, Any], key: int, name: str, length: int) -> bytes:
+def _bytes(body: Mapping[Any, Any], key: int, name: str, length: int) -> bytes:
     value = body.get(key)
     if type(value) is bytes and len(value) == length:
         return value
     raise _bad(name)
 
 
-def _text(body: dict[Any, Any], key: int, name: str, most: int) -> str:
+def _text(body: Mapping[Any, Any], key: int, name: str, most: int) -> str:
     value = body.get(key)
     if type(value) is str and len(value) <= most:
         return value
@@ -70,7 +71,7 @@ def encode_hello(hello: Hello, padding: int) -> dict[int, Any]:
     return {1: hello.device, 2: hello.key_version, 3: hello.nonce, 4: hello.share, 5: bytes(padding)}
 
 
-def decode_hello(body: dict[Any, Any]) -> Hello:
+def decode_hello(body: Mapping[Any, Any]) -> Hello:
     """The HELLO in a body."""
     device = body.get(1)
     if not is_device_id(device):
@@ -95,7 +96,7 @@ def encode_challenge(challenge: Challenge) -> dict[int, Any]:
     return dict(enumerate(challenge, 1))
 
 
-def decode_challenge(body: dict[Any, Any]) -> Challenge:
+def decode_challenge(body: Mapping[Any, Any]) -> Challenge:
     """The CHALLENGE in a body."""
     cookie = body.get(4)
     if type(cookie) is not bytes or not cookie:
@@ -121,7 +122,7 @@ def encode_attach(attach: Attach) -> dict[int, Any]:
     }  # fmt: skip
 
 
-def decode_attach(body: dict[Any, Any]) -> Attach:
+def decode_attach(body: Mapping[Any, Any]) -> Attach:
     """The ATTACH in a body. The ICCID is at most 32 characters of ASCII letters and digits, or empty."""
     iccid = _text(body, 2, "ICCID", ICCID_MAX_CHARS)
     if iccid and not (iccid.isascii() and iccid.isalnum()):
@@ -150,7 +151,7 @@ def encode_attached(attached: Attached) -> dict[int, Any]:
     return {1: 0, 2: attached.proof, 3: attached.generation, 4: attached.server_time_us, 7: attached.idle_timeout_ms}
 
 
-def decode_attached(body: dict[Any, Any]) -> Attached:
+def decode_attached(body: Mapping[Any, Any]) -> Attached:
     """The ATTACHED in a body."""
     proof, time_us = _bytes(body, 2, "proof", MAC_BYTES), _number(body, 4, "server time")
     if _number(body, 1, "status", 0, 1):
@@ -201,7 +202,7 @@ def encode_ack(ack: Ack) -> dict[int, Any]:
     return {key: value for key, value in items.items() if value}
 
 
-def decode_ack(body: dict[Any, Any]) -> Ack:
+def decode_ack(body: Mapping[Any, Any]) -> Ack:
     """The ACK in a body."""
     epoch = _bytes(body, 1, "epoch", EPOCH_BYTES).hex() if 1 in body else ""
     rejected: list[RejectedRange] = []
@@ -216,7 +217,7 @@ def decode_ack(body: dict[Any, Any]) -> Ack:
     )  # fmt: skip
 
 
-def _items(body: dict[Any, Any], key: int, length: int) -> list[Any]:
+def _items(body: Mapping[Any, Any], key: int, length: int) -> list[Any]:
     items = body.get(key, [])
     if type(items) is not list or not all(type(item) is list and len(item) == length for item in items):
         raise _bad(f"list {key}")
@@ -245,7 +246,7 @@ def encode_sealed(sealed: Sealed) -> dict[int, Any]:
     return dict(enumerate(sealed, 1))
 
 
-def decode_sealed(body: dict[Any, Any]) -> Sealed:
+def decode_sealed(body: Mapping[Any, Any]) -> Sealed:
     """What COMMAND, CANCEL and CONFIRM hold. The inner body is not looked into."""
     inner = body.get(2)
     if type(inner) is not bytes:
@@ -253,17 +254,17 @@ def decode_sealed(body: dict[Any, Any]) -> Sealed:
     return Sealed(_command_id(body.get(1)), inner, _bytes(body, 3, "MAC", MAC_BYTES))
 
 
-def decode_receipt(body: dict[Any, Any]) -> tuple[bytes, int]:
+def decode_receipt(body: Mapping[Any, Any]) -> tuple[bytes, int]:
     """Command id (key 1) and the counter of the body that the device took (key 2)."""
     return _command_id(body.get(1)), _number(body, 2, "counter")
 
 
-def decode_closed(body: dict[Any, Any]) -> tuple[bytes, str]:
+def decode_closed(body: Mapping[Any, Any]) -> tuple[bytes, str]:
     """Command id (key 1) and outcome (key 2)."""
     return _command_id(body.get(1)), _outcome(body.get(2))
 
 
-def decode_nonce(body: dict[Any, Any]) -> bytes:
+def decode_nonce(body: Mapping[Any, Any]) -> bytes:
     """The nonce (key 1) of PING and PONG, 8 bytes."""
     return _bytes(body, 1, "nonce", PING_NONCE_BYTES)
 
@@ -317,7 +318,7 @@ def encode_result_part(part: ResultPart) -> dict[int, Any]:
     return dict(enumerate(part, 1))
 
 
-def decode_result_part(body: dict[Any, Any]) -> ResultPart:
+def decode_result_part(body: Mapping[Any, Any]) -> ResultPart:
     """The part in a body."""
     count = _number(body, 4, "count", 1, RESULT_PARTS_MAX)
     data = body.get(5)
