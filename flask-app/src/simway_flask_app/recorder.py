@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 TOPIC = "uplink"
 CONSUMER = "recorder"
-READINGS_MAX = 10_000
-"""Readings in one transaction, about: a record is never divided."""
+READINGS_MAX = 20_000
+"""Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog."""
 POLL_S = 0.5
 RECORDS_MAX = 2_000
 RETRY_FIRST_S = 0.1
