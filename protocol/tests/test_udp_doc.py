@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from simway_protocol import limits, vectors
 from simway_protocol.outcomes import Reason
-from simway_protocol.udp import bodies, frames, server, timing
+from simway_protocol.udp import bodies, frames, server, server_reception, timing
 from simway_protocol.udp.frames import Type
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -36,7 +36,7 @@ def test_types(type_):
         ("dropped ranges in a DATA; ranges in an ACK", limits.RANGES_MAX_PER_FRAME),
         ("RESULT whole", bodies.RESULT_PARTS_MAX),
         ("validating PINGs to one address", timing.VALIDATION_PINGS_MAX),
-        ("RESETs of one server process", server.RESETS_PER_S),
+        ("RESETs of one server process", server_reception.RESETS_PER_S),
         ("sessions of one server process", server.SESSIONS_MAX),
         ("one value", limits.VALUE_MAX_BYTES),
     ],

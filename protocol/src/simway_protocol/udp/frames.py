@@ -82,6 +82,10 @@ class Header(NamedTuple):
     counter: int
 
 
+UP_TYPES = {
+    _VERSION_BITS | type_: type_ for type_ in (Type.DATA, Type.RECEIPT, Type.RESULT, Type.CLOSED, Type.PING, Type.PONG)
+}  # fmt: skip
+"""What a client sends in a session, by the first byte."""
 _TYPES = {int(type_): type_ for type_ in Type}
 
 
@@ -130,8 +134,8 @@ def decode_body(plain: bytes) -> dict[Any, Any]:
     """The map that an opened frame holds; ``PeerError`` (bad_body). Bytes after the map are padding.
 
     Refused are shared values (tags 28, 29), with which a kilobyte unfolds to gigabytes, and regular expressions and MIME
-    (35, 36), which take up to a second. Such a tag ends in the byte 1d, 23 or 24 after d8 or 00 (28 is harmless without 29), so few
-    frames take the slow way.
+    (35, 36), which take up to a second. Such a tag ends in the byte 1d, 23 or 24 after d8 or 00 (28 is harmless without 29), so
+    few frames take the slow way.
     """
     try:
         if (0x1D in plain or 0x23 in plain or 0x24 in plain) and _may_hold_strict_tag(plain):

@@ -21,20 +21,14 @@ from simway_protocol.udp.downlink import TYPES, Downlink, Pending, Timers
 from simway_protocol.udp.events import Address, DataReceived, Refused, ServerEvent, SessionAttached
 from simway_protocol.udp.frames import (
     BODY_MAX_BYTES,
-    NO_SESSION,
     SEALED_MIN_BYTES,
-    SESSION_ID_BYTES,
-    Header,
-    ResetCode,
+    UP_TYPES,
     Type,
     decode_body,
-    encode_clear,
-    first_byte,
     parse_header,
 )
-from simway_protocol.udp.limiter import Limiter
-from simway_protocol.udp.server_handshake import AttachRequest, challenge_for, read_attach, read_hello, reset_for
 from simway_protocol.udp.server_progress import TAKE, progress, shelf_of
+from simway_protocol.udp.server_reception import Answer, Reception
 from simway_protocol.udp.server_session import Session
 from simway_protocol.udp.server_table import SessionTable
 from simway_protocol.udp.timing import COMMAND_RTO_US, IDLE_TIMEOUT_US, VALIDATION_PINGS_MAX, backoff_us
@@ -42,28 +36,10 @@ from simway_protocol.udp.timing import COMMAND_RTO_US, IDLE_TIMEOUT_US, VALIDATI
 __all__ = ["CookiePeriod", "ServerEndpoint"]
 
 SESSIONS_MAX = 100_000
-RESETS_PER_S = 1_000
-"""RESET hints that one endpoint sends; those beyond are left out."""
-RETRY_MS = {"not_ready": 1_000, "unknown_device": 1_000, "full": 5_000}
-"""When a device refused for this reason may try again. An unknown one may have been enrolled this very moment."""
-RETRY_DEFAULT_MS = 60_000
 SEALED_BODY_MAX_BYTES = BODY_MAX_BYTES - 64
 """The largest body of COMMAND, CANCEL and CONFIRM."""
 _DATA, _REJECTED, _LATER = Type.DATA, Outcome.REJECTED, Outcome.LATER
 """Bound once: before Python 3.12 to look a member up costs as much as a comparison."""
-_IN_SESSION = {
-    first_byte(type_): type_ for type_ in (Type.DATA, Type.RECEIPT, Type.RESULT, Type.CLOSED, Type.PING, Type.PONG)
-}  # fmt: skip
-"""What a client sends in a session, by its first byte: the table of the fast way in."""
-_RESET_CODES = {
-    "bad_cookie": ResetCode.BAD_COOKIE,
-    "cookie_address": ResetCode.BAD_COOKIE,
-    "cookie_expired": ResetCode.BAD_COOKIE,
-    "no_key": ResetCode.BAD_PROOF,
-    "bad_tag": ResetCode.BAD_PROOF,
-    "bad_share": ResetCode.BAD_PROOF,
-    "bad_proof": ResetCode.BAD_PROOF,
-}
 
 
 class ServerEndpoint:
@@ -85,19 +61,14 @@ class ServerEndpoint:
         """``device_key``: K of (device, key version), may raise for one it does not have; ``check_device``: a refusal's reason or
         None, asked only of who proved K; ``random``: n bytes from the system's generator.
         """
-        self._worker_index = worker_index
-        self._device_key = device_key
-        self._check_device = check_device
         self._random = random
-        self._idle_timeout_us = idle_timeout_us
         self._jar = CookieJar(random)
-        self._busy_ms = 0
         self._table = SessionTable(idle_timeout_us, sessions_max)
         self._sessions = self._table.by_id
         self._live = self._table.live
+        self._reception = Reception(self._jar, self._table, device_key, check_device, random, worker_index)
         self._downlink = Downlink()
         self._timers = Timers()
-        self._resets = Limiter(RESETS_PER_S, RESETS_PER_S)
         self._dirty: list[Session] = []
         self._out: list[tuple[bytes, Address]] = []
         self._events: list[ServerEvent] = []
@@ -116,7 +87,7 @@ class ServerEndpoint:
 
     def busy(self, retry_after_ms: int) -> None:
         """While above 0, HELLO is answered by BUSY with this wait. Sessions go on."""
-        self._busy_ms = retry_after_ms
+        self._reception.busy_ms = retry_after_ms
 
     # --- datagrams in --------------------------------------------------------------------------------------------------------
 
@@ -125,15 +96,21 @@ class ServerEndpoint:
         session = self._sessions.get(datagram[1:9])
         try:
             if session is None:
-                self._receive_outside(datagram, address, now_us)
+                self._take_answer(self._reception.receive(datagram, address, now_us), address)
             else:
                 self._receive_inside(session, datagram, address, now_us)
         except PeerError as error:
             self._events.append(Refused(error.reason, session.device if session else ""))
         return self._take_events()
 
+    def _take_answer(self, answer: Answer, address: Address) -> None:
+        if answer.frame is not None:
+            self._out.append((answer.frame, address))
+        if answer.refused:
+            self._events.append(Refused(answer.refused, answer.device))
+
     def _receive_inside(self, session: Session, datagram: bytes, address: Address, now_us: int) -> None:
-        type_ = _IN_SESSION.get(datagram[0])
+        type_ = UP_TYPES.get(datagram[0])
         if type_ is None or not SEALED_MIN_BYTES <= len(datagram) <= DATAGRAM_MAX_BYTES:
             parse_header(datagram)
             raise PeerError("too_short" if type_ else "type")
@@ -156,88 +133,6 @@ class ServerEndpoint:
             if told is not None:
                 self._events.append(told)
             self._mark_settled(session)
-
-    def _receive_outside(self, datagram: bytes, address: Address, now_us: int) -> None:
-        try:
-            header = parse_header(datagram)
-        except PeerError as error:
-            if error.reason == "version" and datagram[0] & 0x1F == Type.HELLO:
-                self._reset(datagram, Header(Type.HELLO, NO_SESSION, 0), ResetCode.VERSION, address, now_us)
-            raise
-        if header.type is Type.HELLO:
-            self._hello(datagram, address, now_us)
-        elif header.type is Type.ATTACH:
-            self._attach(header, datagram, address, now_us)
-        elif datagram[0] not in _IN_SESSION:
-            raise PeerError("type")
-        elif len(datagram) < SEALED_MIN_BYTES:
-            raise PeerError("too_short")
-        else:
-            self._reset(datagram, header, ResetCode.UNKNOWN_SESSION, address, now_us)
-            raise PeerError("unknown_session")
-
-    def _reset(self, datagram: bytes, header: Header, code: ResetCode, address: Address, now_us: int) -> None:
-        """Queues a RESET, if it is allowed one and it is no larger than what it answers."""
-        echo = header.type in (Type.HELLO, Type.ATTACH)
-        reset = reset_for(datagram, code, header.session_id, header.counter, echo)
-        if len(reset) <= len(datagram) and self._resets.take(now_us):
-            self._out.append((reset, address))
-
-    # --- attaching -----------------------------------------------------------------------------------------------------------
-
-    def _hello(self, datagram: bytes, address: Address, now_us: int) -> None:
-        hello = read_hello(datagram)
-        if self._busy_ms:
-            self._out.append((encode_clear(Type.BUSY, {1: hello.nonce, 2: self._busy_ms}), address))
-            raise PeerError("busy")
-        self._out.append((challenge_for(self._jar, hello, datagram, address, now_us), address))
-
-    def _attach(self, header: Header, datagram: bytes, address: Address, now_us: int) -> None:
-        try:
-            request = read_attach(self._jar, self._device_key, datagram, header.counter, address, now_us)
-        except PeerError as error:
-            code = _RESET_CODES.get(error.reason)
-            if code is not None:
-                self._reset(datagram, header, code, address, now_us)
-            raise
-        for session in self._table.of(request.device):
-            if session.attach_hash == request.secrets.attach_hash:
-                self._attach_again(session, address)
-                return
-        session_id = self._new_session_id()
-        refusal = self._check_device(request.device, request.key_version)
-        if not refusal and self._table.is_full_for(request.device):
-            refusal = "full"
-        if refusal:
-            retry_after_ms = RETRY_MS.get(refusal, RETRY_DEFAULT_MS)
-            answer = request.refusal(session_id, str(refusal), retry_after_ms, now_us)
-            self._events.append(Refused(str(refusal), request.device))
-        else:
-            answer = self._open(session_id, request, address, now_us)
-        self._out.append((answer, address))
-
-    def _open(self, session_id: bytes, request: AttachRequest, address: Address, now_us: int) -> bytes:
-        generation = self._table.next_generation(request.device, now_us * 64 + self._worker_index)
-        keys = request.traffic_keys(session_id)
-        session = Session(
-            request.device, session_id, generation, address, request.attach, request.key_version, keys,
-            request.secrets.attach_hash, now_us,
-        )  # fmt: skip
-        self._table.add(session, now_us)
-        session.answer = request.answer(session_id, generation, now_us, self._idle_timeout_us // 1_000)
-        return session.answer
-
-    def _attach_again(self, session: Session, address: Address) -> None:
-        """The very ATTACH that made ``session``: the same answer again while that is unconfirmed, then nothing."""
-        if session.confirmed:
-            raise PeerError("replayed")
-        self._out.append((session.answer, address))
-
-    def _new_session_id(self) -> bytes:
-        while True:
-            session_id = self._random(SESSION_ID_BYTES)
-            if session_id != NO_SESSION and session_id not in self._sessions:
-                return session_id
 
     def _confirm(self, session: Session, now_us: int) -> None:
         """The first valid frame: the session is live, its predecessor ends, and what waits for the device goes out."""

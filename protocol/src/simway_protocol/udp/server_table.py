@@ -23,7 +23,7 @@ class SessionTable:
         self.live: dict[str, Session] = {}
         self._unconfirmed: dict[str, Session] = {}
         self._generations: dict[str, int] = {}
-        self._idle_timeout_us = idle_timeout_us
+        self.idle_timeout_us = idle_timeout_us
         self._max = sessions_max
         self.next_sweep_us: int | None = None
 
@@ -84,7 +84,7 @@ class SessionTable:
         return ended
 
     def _is_over(self, session: Session, now_us: int) -> bool:
-        limit_us = self._idle_timeout_us if session.confirmed else UNCONFIRMED_TIMEOUT_US
+        limit_us = self.idle_timeout_us if session.confirmed else UNCONFIRMED_TIMEOUT_US
         return now_us - session.last_us >= limit_us or session.counter >= COUNTER_MAX - _COUNTER_ROOM
 
     def _remove(self, session: Session) -> None:
@@ -93,4 +93,4 @@ class SessionTable:
 
     @property
     def _sweep_interval_us(self) -> int:
-        return min(max(self._idle_timeout_us // 8, SECOND_US // 10), 5 * SECOND_US)
+        return min(max(self.idle_timeout_us // 8, SECOND_US // 10), 5 * SECOND_US)
