@@ -7,6 +7,7 @@ retries write nothing twice. How readers read: ``kafka_reader``.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -151,7 +152,9 @@ class KafkaLog:
         with self._lock:
             producer, self._producer, admin, self._admin = self._producer, None, self._admin, None
         if producer:
-            producer.close(timeout_s)
+            with contextlib.suppress(kafka_errors.KafkaError):
+                producer.flush(timeout_s)
+            _discard(producer)
         if admin:
             admin.close()
 
@@ -253,19 +256,30 @@ class KafkaLog:
             _Together(future, len(sent), lambda error: self._failed(producer, error)).watch(sent)
 
     def _failed(self, producer: Any, error: BaseException) -> LogError:
-        """The error for the caller; a producer that cannot go on is replaced."""
+        """The error for the caller. The producer is replaced: after a batch that it gave up, one of kafka-python 3.0 waits
+        for a producer id for ever, and sends nothing more.
+        """
         if isinstance(error, _REFUSED):
             return LogRefused(str(error))
-        if not isinstance(error, kafka_errors.RetriableError):
-            with self._count_lock:
-                lost, self._producer = self._producer is producer, None if self._producer is producer else self._producer
-            if lost and not self._closed:
-                self._connector.submit(producer.close, 0)
+        with self._count_lock:
+            lost = self._producer is producer
+            if lost:
+                self._producer = None
+        if lost and not self._closed:
+            self._connector.submit(_discard, producer)
         return unavailable(self._servers, error)
 
     def _count(self, size: int) -> None:
         with self._count_lock:
             self._waiting_bytes += size
+
+
+def _discard(producer: Any) -> None:
+    """Ends a producer at once; what it holds fails. Its own ``close`` would first wait for just that, and then not close."""
+    producer._sender.force_close()
+    producer._sender.join(ANSWER_TIMEOUT_S)
+    with contextlib.suppress(kafka_errors.KafkaError):
+        producer.close(0)
 
 
 class _Together:
