@@ -122,6 +122,23 @@ def test_a_full_record_goes_at_once_by_count_and_by_size():
     run(by_size, age_max_s=60)
 
 
+def test_while_a_record_is_under_way_the_next_of_its_partition_grows_and_goes_when_it_is_answered():
+    async def scenario(bench):
+        bench.log.hold()
+        bench.batcher.add([uplink(seq=1)], 1)
+        await until(lambda: bench.batcher._appended)
+        for seq in range(2, 6):
+            bench.batcher.add([uplink(seq=seq)], seq)
+            await asyncio.sleep(0.005)
+        bench.batcher.add([uplink("device-1", seq=9)], 9)
+        await until(lambda: len(bench.batcher._appended) == 2)
+        bench.log.release()
+        await until(lambda: len(bench.durable) == 6)
+        assert sorted(len(batch) for batch in bench.batches()) == [1, 1, 4]
+
+    run(scenario, age_max_s=0.001)
+
+
 def test_while_the_log_is_away_the_sender_is_told_when_to_come_again():
     async def scenario(bench):
         bench.log.outage = "no broker"

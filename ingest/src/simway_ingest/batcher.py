@@ -1,8 +1,11 @@
 """Admitted uplinks to the log, packed: one record a partition and flush; who sent them is answered when the log has them.
 
 A flush takes all partitions at once, 5 ms after the first uplink that waits; a partition goes alone, earlier, when it holds
-64 KiB or 500 uplinks. Nothing here makes a task or future per uplink: one flush is one append per partition, and whatever the
-log has finished by the next turn of the loop is answered by one callback.
+64 KiB or 500 uplinks. A partition whose last record the log has not answered waits for that answer, unless it is full: each
+record costs the log a disk flush, so on a slow disk records must grow, not queue up (docs/decisions/one-record-under-way.md).
+
+Nothing here makes a task or future per uplink: one flush is one append per partition, and whatever the log has finished by the
+next turn of the loop is answered by one callback.
 
 Bounded: what waits and what the log has not answered counts against ``bytes_max``. Above it, when the log's oldest append is
 older than ``slow_after_s``, and for a while after a failed one, ``add`` raises ``Busy`` with the time after which to come again.
@@ -11,7 +14,7 @@ older than ``slow_after_s``, and for a while after a failed one, ``add`` raises 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -54,7 +57,7 @@ class Settled(Generic[T]):
 class _Pending(Generic[T]):
     """What waits for one partition, or, once flushed, for the log's answer."""
 
-    __slots__ = ("encoded", "partition", "size_bytes", "started_s", "tokens")
+    __slots__ = ("encoded", "is_due", "partition", "size_bytes", "started_s", "tokens")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -62,6 +65,7 @@ class _Pending(Generic[T]):
         self.tokens: list[T] = []
         self.size_bytes = 0
         self.started_s = 0.0
+        self.is_due = False
 
 
 class Batcher(Generic[T]):
@@ -87,6 +91,8 @@ class Batcher(Generic[T]):
         self._encode = msgspec.json.Encoder().encode
         self._waiting: dict[int, _Pending[T]] = {}
         self._appended: dict[Future[int], _Pending[T]] = {}
+        self._under_way: Counter[int] = Counter()
+        """Records by partition that the log has not answered."""
         self._finished: deque[Future[int]] = deque()
         self._woken = False
         self._timer: asyncio.TimerHandle | None = None
@@ -114,8 +120,8 @@ class Batcher(Generic[T]):
         self._held_bytes += size + 1
         if len(pending.tokens) >= BATCH_MAX_UPLINKS or pending.size_bytes >= BATCH_MAX_BYTES:
             self._append(partition)
-        elif self._timer is None:
-            self._timer = self._loop.call_later(self._age_max_s, self.flush)
+        elif self._timer is None and not pending.is_due:
+            self._timer = self._loop.call_later(self._age_max_s, self._flush_due)
 
     @property
     def busy_ms(self) -> int:
@@ -135,6 +141,14 @@ class Batcher(Generic[T]):
             self._timer = None
         for partition in list(self._waiting):
             self._append(partition)
+
+    def _flush_due(self) -> None:
+        self._timer = None
+        for partition, pending in list(self._waiting.items()):
+            if self._under_way[partition]:
+                pending.is_due = True
+            else:
+                self._append(partition)
 
     async def close(self, deadline_s: float) -> None:
         """Flushes and waits until the log has answered everything, at most ``deadline_s``. ``settled`` is called as ever."""
@@ -158,6 +172,7 @@ class Batcher(Generic[T]):
         metrics.BATCH_BYTES.observe(len(record))
         future = self._log.append(self._topic, partition, [(None, record)])
         self._appended[future] = pending
+        self._under_way[partition] += 1
         future.add_done_callback(self._finish)
 
     def _finish(self, future: Future[int]) -> None:
@@ -175,6 +190,7 @@ class Batcher(Generic[T]):
             future = self._finished.popleft()
             pending = self._appended.pop(future)
             self._held_bytes -= pending.size_bytes
+            self._under_way[pending.partition] -= 1
             error = future.exception()
             if error is None:
                 durable.tokens += pending.tokens
@@ -182,6 +198,9 @@ class Batcher(Generic[T]):
                 failed.tokens += pending.tokens
                 failed.error = self._note(error)
         self._keep_state(bool(durable.tokens), failed)
+        for partition, waiting in list(self._waiting.items()):
+            if waiting.is_due and not self._under_way[partition]:
+                self._append(partition)
         if not self._appended and self._idle is not None:
             self._idle.set()
         self._tell([result for result in (durable, failed) if result.tokens])
