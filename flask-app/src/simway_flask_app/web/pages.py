@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
+import re
 import zlib
 from functools import cache
 from importlib import metadata
@@ -82,7 +83,15 @@ def _own_names() -> frozenset[str]:
 @cache
 def _own(name: str) -> _Asset:
     data = files(__package__).joinpath("static", name).read_bytes()
-    return _asset(name, data.replace(b"{{ plotly }}", plotly_name().encode()) if name == "index.html" else data)
+    if name == "index.html":
+        data = data.replace(b"{{ plotly }}", plotly_name().encode()).replace(b"{{ map_style }}", _map_style_id().encode())
+    return _asset(name, data)
+
+
+def _map_style_id() -> str:
+    """The id of the style that plotly.js adds for maps unless an element of this id is there; the page's policy forbids it."""
+    found = re.search(rb'getElementById\("([0-9a-f]{64})"\)', _plotly().data)
+    return found[1].decode() if found else "no-map-style"
 
 
 @cache

@@ -28,7 +28,6 @@ export class Chart {
     this.isSwitch = isSwitch;
     this.rangeS = rangeS;
     this.points = new Map();
-    this.dirty = true;
     this.visible = false;
     this.observer = new IntersectionObserver((entries) => {
       this.visible = entries.at(-1).isIntersecting;
@@ -41,26 +40,28 @@ export class Chart {
   add(readings) {
     for (const reading of readings) {
       if (typeof reading.value === "number" || typeof reading.value === "boolean") this.points.set(reading.t_us, Number(reading.value));
-    }
-    this.dirty = true;
-  }
+    }  }
 
   setRange(rangeS) {
     this.rangeS = rangeS;
     this.points.clear();
-    this.dirty = true;
   }
 
   async draw() {
-    if (!this.visible || this.drawing) return;
+    if (this.drawing || (this.drawn && !this.visible)) return;
     this.drawing = true;
     try {
       const Plotly = await load();
       if (this.node.isConnected) await Plotly.react(this.node, [this.trace()], this.layout(), CONFIG);
-      this.dirty = false;
+      this.drawn = true;
     } finally {
       this.drawing = false;
     }
+  }
+
+  get tickSuffix() {
+    if (this.unit === "/") return "%";
+    return isScaled(this.unit) ? scale(this.factor).prefix : "";
   }
 
   trace() {
@@ -69,6 +70,7 @@ export class Chart {
     const times = [...this.points.keys()].sort((a, b) => a - b);
     const values = times.map((tUs) => this.points.get(tUs));
     const factor = this.unit === "/" ? 0.01 : isScaled(this.unit) ? scale(Math.max(0, ...values.map(Math.abs))).factor : 1;
+    this.factor = factor;
     return {
       x: times.map(local),
       y: factor === 1 ? values : values.map((value) => value / factor),
@@ -76,13 +78,13 @@ export class Chart {
       mode: times.length < 3 ? "lines+markers" : "lines",
       line: { color: css("--accent"), width: 1.8, shape: this.isSwitch ? "hv" : "linear" },
       marker: { size: 5 },
-      hovertemplate: `%{y:.6~g} ${this.unitLabel(factor)}<br>%{x|%H:%M:%S}<extra></extra>`,
+      hovertemplate: `%{y:.6~g} ${this.unitLabel()}<br>%{x|%H:%M:%S}<extra></extra>`,
     };
   }
 
-  unitLabel(factor) {
+  unitLabel() {
     if (this.unit === "/") return "%";
-    return isScaled(this.unit) ? scale(factor).prefix + unitName(this.unit) : unitName(this.unit);
+    return this.tickSuffix + unitName(this.unit);
   }
 
   layout() {
@@ -100,7 +102,7 @@ export class Chart {
       hovermode: "closest",
       hoverlabel: { bgcolor: css("--card"), bordercolor: line, font: { color: css("--text"), size: 12 } },
       xaxis: { ...axis, type: "date", range: [now - this.rangeS * 1000, now], nticks: 5, tickformat: this.rangeS > 600 ? "%H:%M" : "%H:%M:%S", showgrid: false },
-      yaxis: this.isSwitch ? { ...axis, range: [-0.15, 1.15], tickvals: [0, 1], ticktext: ["false", "true"] } : { ...axis, nticks: 4, exponentformat: "none" },
+      yaxis: this.isSwitch ? { ...axis, range: [-0.15, 1.15], tickvals: [0, 1], ticktext: ["false", "true"] } : { ...axis, nticks: 4, exponentformat: "none", ticksuffix: this.tickSuffix },
     };
   }
 

@@ -48,14 +48,24 @@ function steps(command) {
   return h("ol", { class: "steps", "aria-label": "States" }, path.map(step));
 }
 
-function evidence(entry) {
-  const shown = Object.entries(entry.evidence).filter(([, value]) => typeof value !== "object");
-  return shown.length ? h("div", { class: "evidence mono" }, shown.map(([name, value]) => `${name} ${value}`).join(" · ")) : null;
+const WORDLESS = new Set(["generation", "iccid", "iccid_before", "iccid_after"]);
+
+// What an entry brought that the one before did not have.
+function evidence(entry, before) {
+  const fresh = (name) => entry.evidence[name] !== undefined && entry.evidence[name] !== before?.evidence[name];
+  const lines = [];
+  if (fresh("iccid_after")) lines.push(`${format.iccid(entry.evidence.iccid_before ?? "?")} → ${format.iccid(entry.evidence.iccid_after)}`);
+  for (const [name, value] of Object.entries(entry.evidence)) {
+    if (!WORDLESS.has(name) && typeof value !== "object" && fresh(name)) lines.push(`${words(name)} ${value}`);
+  }
+  return lines.map((line) => h("div", { class: "evidence mono" }, line));
 }
 
+const proofOf = (command) => (command.history ?? []).map((entry) => entry.evidence.proof).findLast(Boolean);
+
 function history(command, open, onToggle) {
-  const line = (entry) =>
-    h("li", {}, h("time", {}, format.clock(entry.t_us)), h("div", {}, `${label(entry.state)}: ${words(entry.event)}`, entry.reason ? ` (${words(entry.reason)})` : "", h("span", { class: "muted" }, ` by ${entry.actor}`), evidence(entry)));
+  const line = (entry, index) =>
+    h("li", {}, h("time", {}, format.clock(entry.t_us)), h("div", {}, `${label(entry.state)}: ${words(entry.event)}`, entry.reason ? ` (${words(entry.reason)})` : "", h("span", { class: "muted" }, ` by ${entry.actor}`), evidence(entry, command.history[index - 1])));
   return h("details", { class: "history", open, ontoggle: (event) => onToggle(event.target.open) }, h("summary", {}, `History, ${command.history.length} entries`), h("ol", {}, command.history.map(line)));
 }
 
@@ -106,7 +116,7 @@ export class Commands {
         { class: "command-meta muted" },
         since(command.created_us, format.ago),
         command.reason ? h("span", {}, words(command.reason)) : null,
-        command.evidence.proof ? h("span", { title: "What proves that the device is reachable on the new carrier" }, `proof: ${command.evidence.proof}`) : null,
+        proofOf(command) ? h("span", { title: "What proves the switch: the new carrier carried the attach, or only the card was read" }, `proof: ${proofOf(command)}`) : null,
         CANCELLABLE.has(command.state) ? h("button", { class: "button quiet small", type: "button", disabled: command.cancel_requested_us !== null, onclick: () => this.onCancel(command) }, command.cancel_requested_us === null ? "Cancel" : "Cancelling…") : null,
       ),
       command.history?.length ? history(command, this.opened.has(command.id), toggle) : null,

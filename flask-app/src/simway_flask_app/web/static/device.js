@@ -17,7 +17,7 @@ export function drawDevice(device, loss) {
     ...(session ? fact(session.attached ? "Attached" : "Detached", since(session.attached ? session.attached_us : session.detached_us, format.ago)) : []),
     ...fact("Last reading", device.last_reading_us === null ? "none yet" : since(device.last_reading_us, format.ago)),
     ...(session ? fact("Gateway", session.gateway, session.address ? h("span", { class: "muted" }, ` from ${session.address}`) : "") : []),
-    ...(session ? fact("Starts", format.number(session.boot_counter)) : []),
+    ...(session ? fact("Boot counter", format.number(session.boot_counter)) : []),
     ...fact("Key version", String(device.key_version)),
   ];
   fill(
