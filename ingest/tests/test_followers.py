@@ -87,7 +87,6 @@ def test_an_outage_takes_nothing_away_and_a_bad_record_stops_nothing(log, starte
     log.append("registry", 0, [(b"x", b"no json"), entry("late"), (b"demo", b"")])
     until(lambda: registry.check("late", 1) is None)
     until(lambda: registry.check("demo", 1) == Refused.UNKNOWN_DEVICE)
-    assert registry.bad_records == 1
     until(lambda: registry.error is None)
 
 
@@ -155,7 +154,7 @@ def test_an_outage_delays_and_loses_nothing_while_there_is_room(log):
         log.outage = "no broker"
         assert [appender.add(None, b"%d" % index) for index in range(5)] == [True, True, True, False, False]
         await soon(lambda: appender.failing)
-        assert (appender.waiting, appender.dropped) == (3, 2)
+        assert (appender.waiting, appender.lost) == (3, 2)
         log.outage = None
         await appender.close(DEADLINE_S)
         assert values(log, "device-events") == [b"0", b"1", b"2"]
@@ -171,7 +170,7 @@ def test_only_the_record_that_the_log_refuses_is_lost(log):
             appender.add(None, value)
         await appender.close(DEADLINE_S)
         assert values(log, "device-events") == [b"0", b"2", b"3"]
-        assert appender.refused == 1
+        assert appender.lost == 1
 
     run(scenario)
 
@@ -184,6 +183,6 @@ def test_dead_letters_are_kept_as_long_as_there_is_room_and_counted_always(log):
         log.outage = None
         await letters.close(DEADLINE_S)
         assert len(values(log, "dead-letter")) == 2
-        assert (letters.by_reason, letters.dropped) == ({"too_old": 5}, 3)
+        assert (letters.by_reason, letters.lost) == ({"too_old": 5}, 3)
 
     run(scenario)

@@ -73,7 +73,7 @@ def test_expired_or_malformed_records_are_not_taken():
     assert not commands.take(down("other"), 10, now_us=20)
     assert not commands.take(down(command_id="xyz"), 10, now_us=20)
     assert not commands.take(down(command_id="00"), 10, now_us=20)
-    assert commands.bad_messages == 3
+    assert commands.malformed == 3
 
 
 def test_only_a_command_that_nobody_sent_expires_as_unsent():

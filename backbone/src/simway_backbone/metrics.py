@@ -44,6 +44,8 @@ APPEND_SECONDS = Histogram(
 )
 APPEND_FAILURES = Counter("simway_log_append_failures", "Appends that failed", ["topic", "reason"])
 """``reason``: unavailable, refused."""
+RECORDS_LOST = Counter("simway_log_records_lost", "Records given up, on their way into the log or out of it", ["topic", "reason"])
+"""``reason``: full (no room while the log was slow), refused (by the log), unreadable (skipped by a reader)."""
 CONSUMER_LAG = Gauge("simway_consumer_lag_records", "Records that a consumer has still to read", ["consumer", "topic"])
 CONSUMER_DELAY = Gauge(
     "simway_consumer_delay_seconds", "Age of the newest record that a consumer has handled", ["consumer", "topic"]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
+from simway_backbone import metrics
 from simway_backbone.log import Log, LogRefused
 
 RECORDS_MAX = 10_000
@@ -31,7 +32,7 @@ class _Item(NamedTuple):
 class Appender:
     """Appends to one partition of one topic, from one event loop; never blocks.
 
-    ``added``, ``dropped`` (the queue was full) and ``refused`` (the log will never take it) are totals since start.
+    ``lost`` counts what found no room or what the log will never take; the metric ``RECORDS_LOST`` says which.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Appender:
         self._alone = 0
         self._backoff_s = 0.0
         self._idle: asyncio.Event | None = None
-        self.added = self.dropped = self.refused = 0
+        self.lost = 0
 
     def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False) -> bool:
         """Queues a record; ``durable`` is called on the loop once the log has it. False, and counted: the queue is full.
@@ -53,9 +54,8 @@ class Appender:
         ``always`` takes it even then, for what is bounded by other means.
         """
         if not always and len(self._waiting) + len(self._under_way) >= self._records_max:
-            self.dropped += 1
+            self._lose("full")
             return False
-        self.added += 1
         self._waiting.append(_Item(key, value, durable))
         self._schedule(0.0)
         return True
@@ -120,11 +120,15 @@ class Appender:
     def _part(self, items: list[_Item]) -> None:
         """Of records refused together each is tried alone, so that only the one at fault is lost."""
         if len(items) == 1:
-            self.refused += 1
+            self._lose("refused")
             self._alone = max(0, self._alone - 1)
             return
         self._waiting.extendleft(reversed(items))
         self._alone = len(items)
+
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
+        metrics.RECORDS_LOST.labels(self._topic, reason).inc()
 
     def _tell(self, items: list[_Item]) -> None:
         for item in items:

@@ -15,7 +15,7 @@ LETTERS_MAX = 2_000
 
 
 class DeadLetters:
-    """A bounded way to ``dead-letter``. ``by_reason`` counts all that were handed in, ``dropped`` those that found no room."""
+    """A bounded way to ``dead-letter``. ``by_reason`` counts all that were handed in, ``lost`` those that are not kept."""
 
     def __init__(self, log: Log, loop: asyncio.AbstractEventLoop, *, letters_max: int = LETTERS_MAX) -> None:
         self._appender = Appender(log, loop, "dead-letter", records_max=letters_max)
@@ -29,9 +29,9 @@ class DeadLetters:
             self._appender.add(letter.device.encode() or None, messages.encode(letter))
 
     @property
-    def dropped(self) -> int:
-        """Letters lost because too many were waiting, or because the log refused them."""
-        return self._appender.dropped + self._appender.refused
+    def lost(self) -> int:
+        """Letters for which there was no room, or that the log refused."""
+        return self._appender.lost
 
     async def close(self, deadline_s: float) -> None:
         """Waits until the log has what was handed in, at most ``deadline_s``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from simway_backbone import metrics
 from simway_backbone.log import Log, LogUnavailable, OffsetGone, Reader, Record
 
 POLL_S = 0.5
@@ -85,6 +86,7 @@ class Follower(threading.Thread):
                 continue
             except OffsetGone as gone:
                 self.missed += 1
+                metrics.RECORDS_GONE.labels("gateway", self._topic).inc(max(0, gone.earliest - position))
                 position = gone.earliest
                 reader.seek(0, position)
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from simway_backbone import metrics
 from simway_backbone.log import Log, Record
 from simway_protocol import messages
 from simway_protocol.messages import BadMessage, RegistryEntry
@@ -32,7 +33,6 @@ class Registry:
         self._devices: dict[str, RegistryEntry] = {}
         self._changed = changed
         self._follower = Follower(log, "registry", self._take)
-        self.bad_records = 0
 
     def start(self) -> None:
         """Begins reading, in a thread of its own."""
@@ -80,7 +80,7 @@ class Registry:
             try:
                 entry: RegistryEntry = messages.decode("registry", record.value)
             except BadMessage:
-                self.bad_records += 1
+                metrics.RECORDS_LOST.labels("registry", "unreadable").inc()
                 continue
             self._devices[entry.device] = entry
             self._changed(entry)

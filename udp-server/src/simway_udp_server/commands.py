@@ -38,7 +38,8 @@ class Commands:
         self._held: dict[Key, dict[str, _Held]] = {}
         self._sent: set[Key] = set()
         self._ended: OrderedDict[tuple[Key, str], int] = OrderedDict()
-        self.bad_messages = 0
+        self.malformed = 0
+        """Records of an unknown type or with a command id that is none."""
 
     def __len__(self) -> int:
         return sum(map(len, self._held.values()))
@@ -47,7 +48,7 @@ class Commands:
         """Keeps a record of ``downlink``; True when it is to be sent: not expired, not over, of a known type."""
         key = message.device, message.command_id
         if message.type not in _TYPES or not _is_command_id(message.command_id):
-            self.bad_messages += 1
+            self.malformed += 1
             return False
         if message.expires_us <= now_us or self._ended.get((key, message.type), -1) >= appended_us:
             return False

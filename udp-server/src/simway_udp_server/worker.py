@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 import uvloop
 from prometheus_client import REGISTRY
+from simway_backbone import metrics
 from simway_backbone.log import Log, LogUnavailable, Record
 from simway_ingest.appender import Appender
 from simway_ingest.batcher import Batcher, Settled
@@ -112,7 +113,6 @@ class Worker:
         )
         self._batcher: Batcher[Token] = Batcher(log, self._loop, self._settled)
         self._exchange.batcher = self._batcher
-        self._bad_messages = 0
         self._followers: list[Follower] = []
 
     async def run(self) -> bool:
@@ -263,7 +263,7 @@ class Worker:
             try:
                 found.append((messages.decode(topic, record.value), record.appended_us))
             except BadMessage:
-                self._bad_messages += 1
+                metrics.RECORDS_LOST.labels(topic, "unreadable").inc()
         self._loop.call_soon_threadsafe(self._taken, take, found)
 
     def _taken(self, take: Callable[[Any, int], None], found: list[Any]) -> None:
@@ -305,7 +305,11 @@ class Worker:
             await asyncio.sleep(REPORT_INTERVAL_S)
 
     def _report(self) -> None:
-        others = (family for family in REGISTRY.collect() if family.name.startswith(("simway_batch_", "simway_log_")))
+        others = (
+            family
+            for family in REGISTRY.collect()
+            if family.name.startswith(("simway_batch_", "simway_log_", "simway_consumer_"))
+        )
         families = to_families(chain(self._counts.families(self._endpoint.sessions), others))
         send_report(self._control, Report(families, self._problems()))
 
