@@ -37,7 +37,7 @@ class RowsRefused(Exception):
 class Bulk(Protocol):
     """What the two databases do each in its own way."""
 
-    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Inserts all rows or none. Raises ``KeyTaken`` or ``RowsRefused``, and the transaction goes on."""
 
     def existing(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Held]:
@@ -77,7 +77,7 @@ class SqliteBulk:
     _epochs = f"INSERT INTO epochs ({', '.join(_EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(_EPOCH_COLUMNS))}) {_EPOCH_UPSERT}"
     _rejections = f"INSERT INTO rejections VALUES (?, ?, ?, ?) {_REJECTION_UPSERT}"
 
-    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
         """See ``Bulk``."""
         with _savepoint(connection):
             try:
@@ -139,7 +139,7 @@ class PostgresBulk:
     )
     _rejections = f"INSERT INTO rejections {_unnest(('text', 'text', 'text', 'int8'))} {_REJECTION_UPSERT}"
 
-    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
         """See ``Bulk``."""
         with _savepoint(connection), _psycopg(connection).cursor() as cursor:
             try:

@@ -6,8 +6,10 @@ database refuses a row is the batch halved until that row stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from enum import Enum
+from itertools import chain
 
 from sqlalchemy import Connection
 
@@ -31,20 +33,33 @@ class Placer:
         self._bulk = bulk
         self._careful = False
 
-    def place(self, connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[Oddity, str]]:
-        """Inserts what can be; gives the rest by index, with a detail for people."""
+    def place(self, connection: Connection, stream: Iterator[Row], rows: Sequence[Row]) -> dict[int, tuple[Oddity, str]]:
+        """Inserts what can be; gives the rest by index, with a detail for people.
+
+        ``stream`` yields the rows while they are made, so that the database works meanwhile; ``rows`` holds those that it
+        has yielded, all of them at its end.
+        """
         odd: dict[int, tuple[Oddity, str]] = {}
-        if rows:
-            self._place(connection, range(len(rows)), rows, odd)
-            self._careful = any(oddity is not Oddity.REFUSED for oddity, _ in odd.values())
+        first = next(stream, None)
+        if first is None:
+            return odd
+        try:
+            if self._careful:
+                raise KeyTaken
+            self._bulk.insert(connection, chain((first,), stream))
+        except (KeyTaken, RowsRefused) as error:
+            deque(stream, maxlen=0)
+            if isinstance(error, KeyTaken):
+                self._judge(connection, range(len(rows)), rows, odd)
+            else:
+                self._halve(connection, range(len(rows)), rows, odd, error)
+        self._careful = any(oddity is not Oddity.REFUSED for oddity, _ in odd.values())
         return odd
 
     def _place(
         self, connection: Connection, indexes: Sequence[int], rows: Sequence[Row], odd: dict[int, tuple[Oddity, str]]
     ) -> None:
         try:
-            if self._careful:
-                raise KeyTaken
             self._bulk.insert(connection, rows)
         except KeyTaken:
             self._judge(connection, indexes, rows, odd)

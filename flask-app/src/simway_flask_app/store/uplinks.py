@@ -111,9 +111,7 @@ class UplinkWriter:
         self._load(connection, keys, now_us)
         self._series.begin(connection, good)
         batch = _Batch(self._series, self._accounts, letters, now_us)
-        for uplink in good:
-            batch.add(uplink)
-        batch.settle(self._placer.place(connection, batch.rows))
+        batch.settle(self._placer.place(connection, batch.stream(good), batch.rows))
         self._bulk.raise_latest(connection, _newest(batch.rows), now_us)
         if keys:
             self._bulk.save_epochs(connection, [self._accounts[key].row(key) for key in keys])
@@ -147,6 +145,14 @@ class _Batch:
         self._begins: list[int] = []
         self._sources: list[Source] = []
         self._duplicates = self._conflicts = self._redelivered = 0
+
+    def stream(self, uplinks: Iterable[Uplink]) -> Iterator[Row]:
+        """Adds the uplinks one by one, and yields the rows as they are made."""
+        rows = self.rows
+        for uplink in uplinks:
+            begin = len(rows)
+            self.add(uplink)
+            yield from rows[begin:]
 
     def add(self, uplink: Uplink) -> None:
         """Judges the numbers of an uplink, and makes rows of the readings that came for the first time."""
