@@ -131,12 +131,12 @@ DECODERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=40)
+@settings(max_examples=150)
 @given(body=st.dictionaries(st.integers(0, 8), cbor, max_size=8))
-def test_a_decoder_gives_a_value_or_bad_body(name, body):
-    value = value_or_reason(DECODERS[name], body)
-    assert value == "bad_body" or not isinstance(value, str)
+def test_a_decoder_gives_a_value_or_bad_body(body):
+    for name, decode in DECODERS.items():
+        value = value_or_reason(decode, body)
+        assert value == "bad_body" or not isinstance(value, str), name
 
 
 numbers = st.integers(1, 2**62)

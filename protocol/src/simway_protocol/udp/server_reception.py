@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 
 class Reception:
-    """Answers strangers, and opens sessions in the table. Keeps nothing of a HELLO, which hears BUSY while ``busy_ms`` is above 0."""
+    """Answers strangers, opens sessions in the table. Keeps nothing of a HELLO; it hears BUSY while ``busy_ms`` is above 0."""
 
     def __init__(
         self, jar: CookieJar, table: SessionTable, device_key: Callable[[str, int], bytes],
