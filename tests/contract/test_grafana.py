@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from simway_backbone.metrics import LIVE_DROPPED, LIVE_PUSHES
 from simway_flask_app.grafana import LivePusher, PusherTimes, make_pusher
 from simway_flask_app.grafana.account import Account, AccountError, is_usable_url
@@ -25,6 +24,7 @@ from simway_flask_app.store.uplinks import StoredReadings
 from simway_flask_app.store.values import columns_of
 from simway_protocol.readings import Value
 from simway_testing import grafana_standin
+from simway_testing.grafana_live import last_values
 from simway_testing.grafana_standin import ADMIN, PASSWORD, Grafana, ServiceAccount
 from simway_testing.waiting import wait_for
 
@@ -71,7 +71,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "real":
         user, password = os.environ.get("GRAFANA_ADMIN_USER", "admin"), os.environ["GRAFANA_ADMIN_PASSWORD"]
         url = os.environ[REAL]
-        made = Place(url, tmp_path, lambda channel: _listed(url, user, password, channel), user, password)
+        made = Place(url, tmp_path, lambda channel: last_values(url, user, password, channel), user, password)
         yield made
     else:
         grafana = Grafana()
@@ -106,22 +106,6 @@ def _stop(place: Place) -> None:
         place.pushers.pop().stop()
 
 
-def _listed(url: str, user: str, password: str, channel: str) -> Seen:
-    """The last frame of a channel, as a real Grafana lists it."""
-    answer = requests.get(f"{url.rstrip('/')}/api/live/list", auth=(user, password), timeout=10)
-    answer.raise_for_status()
-    for listed in answer.json()["channels"]:
-        if listed["channel"].endswith(f"stream/simway/{channel}") and listed.get("data"):
-            frame = listed["data"]["data"]
-            labels, times, values = frame["values"][:3]
-            nanos = (frame.get("nanos") or [None, None])[1] or [0] * len(times)
-            return [
-                (label.removeprefix("sensor="), value, t_ms * 1_000_000 + ns)
-                for label, t_ms, ns, value in zip(labels, times, nanos, values, strict=True)
-            ]
-    return []
-
-
 def stored(device: str, sensor: str, *values: Value, t_us: int = 0) -> StoredReadings:
     """What the recorder hands over after a commit: one reading a microsecond."""
     first_us = t_us or time.time_ns() // 1000
@@ -146,7 +130,7 @@ def dropped() -> float:
 
 
 def test_a_reading_arrives_with_its_own_time(place: Place) -> None:
-    device, t_us = new_device(), time.time_ns() // 1000 - 3_600_000_000
+    device, t_us = new_device(), (time.time_ns() // 1_000_000 - 3_600_000) * 1000  # Grafana 9 shows milliseconds
     place.pusher().offer(stored(device, "cpu.percent", 12.5, t_us=t_us))
     assert place.wait_for(f"{device}/value", "cpu.percent", 12.5) == [("cpu.percent", 12.5, t_us * 1000)]
 

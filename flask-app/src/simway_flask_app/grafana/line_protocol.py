@@ -25,7 +25,7 @@ _TAG_SPECIAL = re.compile(r"([,= ])")
 
 
 def channel_path(device: str) -> str:
-    """The path that a device's channels begin with. Channels know no ``:``, and device ids no ``=``, so one stands for the other."""
+    """The path that a device's channels begin with. Channels know no ``:``, device ids no ``=``: one stands for the other."""
     return device.replace(":", "=")
 
 
