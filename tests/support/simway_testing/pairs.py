@@ -12,7 +12,7 @@ from simway_testing.waiting import wait_for
 
 SQLITE, REAL = "sqlite", "kafka+postgres"
 PAIRS = [SQLITE, REAL]
-RESTARTED_WITHIN_S = 30.0
+RESTARTED_WITHIN_S = 90.0
 
 Serve = Callable[[Path], AbstractContextManager[tuple[str, "subprocess.Popen[bytes]"]]]
 
