@@ -16,7 +16,7 @@ types = st.sampled_from(list(Type))
 cbor = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20) | st.binary(max_size=40),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.integers(0, 8) | st.text(max_size=3), inner, max_size=7),
-    max_leaves=20,
+    max_leaves=6,
 )
 
 
@@ -131,7 +131,7 @@ DECODERS = {
 }  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(body=st.dictionaries(st.integers(0, 8), cbor, max_size=8))
 def test_a_decoder_gives_a_value_or_bad_body(body):
     for name, decode in DECODERS.items():

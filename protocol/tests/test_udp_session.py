@@ -99,6 +99,20 @@ def test_dropped_ranges_are_sent_and_acknowledged_like_readings():
     assert len(link.of("DataReceived")) == count
 
 
+def test_a_new_outbox_does_not_speak_in_the_old_ones_epoch():
+    link = attached_link()
+    link.acknowledging = False
+    link.client.send_data(1, [Reading("a", T0_US, 1)], [], link.now_us)
+    link.client.attach(iccid="", boot_counter=1, epoch="ee" * 8, last_counter=0, now_us=link.now_us)
+    assert link.client.attached
+    assert link.client.window() == 0
+    assert link.client.send_data(1, [Reading("b", T0_US, 2)], [], link.now_us) == 0
+    link.run(lambda: len(link.of("AttachedTo")) == 2)
+    assert link.client.send_data(1, [Reading("b", T0_US, 2)], [], link.now_us) == 1
+    link.run(lambda: link.of("DataReceived"))
+    assert {event.epoch for event in link.of("DataReceived")} == {"ee" * 8}
+
+
 def test_outcomes_reach_the_client():
     link = attached_link()
     link.acknowledging = False

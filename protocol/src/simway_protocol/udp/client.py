@@ -94,10 +94,13 @@ class ClientEndpoint:
         """Begins to attach, and goes on until ``AttachedTo`` or ``AttachRefused``; a live session goes on until then.
 
         ``epoch``: of the outbox, 16 hex digits; ``last_counter``: of the last command that the device accepted. Called again it
-        begins anew; an answer to an older challenge must not be given then.
+        begins anew; an answer to an older challenge must not be given then. With another epoch than the live session's, readings wait
+        for the new session.
         """
         self._now_us = now_us
         self._next_epoch = bytes.fromhex(epoch)
+        if self._next_epoch != self._epoch:
+            self._flight = Flight()
         wish = AttachWish(iccid, boot_counter, epoch, last_counter)
         self._handshake = Handshake(self._device, self._key_version, wish, self._random, now_us)
 
@@ -209,7 +212,7 @@ class ClientEndpoint:
 
     def window(self) -> int:
         """How many further DATA frames may be in flight now; 0 when not attached, or while the server asked for patience."""
-        if self._session is None or self._now_us < self._pause_until_us:
+        if self._session is None or self._now_us < self._pause_until_us or self._next_epoch != self._epoch:
             return 0
         return self._flight.room
 
