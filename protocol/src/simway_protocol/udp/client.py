@@ -94,8 +94,8 @@ class ClientEndpoint:
         """Begins to attach, and goes on until ``AttachedTo`` or ``AttachRefused``; a live session goes on until then.
 
         ``epoch``: of the outbox, 16 hex digits; ``last_counter``: of the last command that the device accepted. Called again it
-        begins anew; an answer to an older challenge must not be given then. With another epoch than the live session's, readings wait
-        for the new session.
+        begins anew; an answer to an older challenge must not be given then. With another epoch than the live session's, readings
+        wait for the new session.
         """
         self._now_us = now_us
         self._next_epoch = bytes.fromhex(epoch)
