@@ -29,7 +29,7 @@ from simway_protocol.udp.events import CommandProgress, DataReceived, SessionAtt
 from simway_protocol.udp.server import CookiePeriod, ServerEndpoint
 
 KEY = bytes(range(32))
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 def now_us() -> int:
@@ -135,7 +135,7 @@ def environment(tmp_path: Path, server: UdpServer) -> dict[str, str]:
 
 def run(environment: dict[str, str], *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "simway_modem_client", *arguments]
-    return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=100, check=False)
 
 
 def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -145,7 +145,7 @@ def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]
 
 def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=40)
     return process.returncode, said
 
 

@@ -14,6 +14,7 @@ from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch
 from simway_modem_client.switch import FINAL, TABLE, Action, Event, Phase, Preflight
 from simway_protocol.commands import Kind
 from simway_protocol.sim.card import CardGone
+from simway_protocol.sim.es10c import EnableProfile, ProfileId
 
 # --- the table -----------------------------------------------------------------------------------------------------------
 
@@ -306,3 +307,63 @@ def test_a_busy_card_is_asked_again_within_bounds(world: Any, times: int, outcom
     if outcome == "failed":
         assert world.result(body).reason == "cat_busy"
         assert world.active_iccid() == before
+
+
+class PulledCard(LosingCard):
+    """Carries out the first EnableProfile and is out of the reader then, until it is put back."""
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        if self._state.get("out"):
+            raise CardGone("no card in the reader")
+        answer = self._inner.transmit(apdu)
+        if apdu[1] == 0xE2 and b"\xbf\x31" in apdu and "out" not in self._state:
+            self._state["out"] = True
+            raise CardGone("the card was pulled")
+        return answer
+
+    def reset(self) -> bytes:
+        if self._state.get("out"):
+            raise CardGone("no card in the reader")
+        return self._inner.reset()
+
+
+@pytest.mark.parametrize(("out_s", "closing", "last"), [(20, "closed", "executed"), (200, "rolled_back", "rolled_back")])
+def test_a_card_pulled_during_the_switch_is_looked_at_when_it_is_back(world: Any, out_s: int, closing: str, last: str) -> None:
+    state: dict[str, bool] = {}
+    world.sim.drop()
+    world.wrap_card = lambda card: PulledCard(card, state)
+    before = world.active_iccid()
+    body = world.command(Kind.SWITCH, target=world.other_iccid(), deadline_s=60)
+    world.until(lambda: state.get("out"))
+    world.pass_time(out_s)
+    assert world.journal.open_switch() is not None
+    state["out"] = False
+    world.until(lambda: world.server.closings(body.command_id), within_s=300)
+    assert world.server.closings(body.command_id) == [closing]
+    assert world.result(body).outcome == last
+    assert world.active_iccid() == (body.target_iccid if closing == "closed" else before)
+    assert world.journal.open_switch() is None
+
+
+class StubbornCard(LosingCard):
+    """Lets the first switch through, and refuses to enable one profile ever after (policy)."""
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        if apdu[1] == 0xE2 and self._state["refused"] in apdu:
+            return bytes.fromhex("BF3103800103"), 0x9000
+        return self._inner.transmit(apdu)
+
+
+def test_when_the_previous_profile_cannot_be_had_another_one_is(world: Any) -> None:
+    world.server.confirms = False
+    before = world.active_iccid()
+    state: Any = {"refused": EnableProfile(ProfileId.of(before)).encode()}
+    world.sim.drop()
+    world.wrap_card = lambda card: StubbornCard(card, state)
+    body = world.command(Kind.SWITCH, target=world.other_iccid(), deadline_s=30)
+    world.until(lambda: world.server.closings(body.command_id), within_s=300)
+    assert world.server.closings(body.command_id) == ["rolled_back"]
+    after = world.active_iccid()
+    assert after not in ("", before, body.target_iccid)
+    assert world.result(body).evidence["iccid_after"] == after
+    assert world.result(body).reason == "not_confirmed"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
-from simway_protocol.commands import Body, ResultOutcome
+from simway_protocol.commands import DEADLINE_MIN_S, Body, ResultOutcome
 from simway_protocol.errors import PeerError
 from simway_protocol.sim import es10c, tlv
 from simway_protocol.sim.card import CardError, CardGone
@@ -97,7 +97,8 @@ class Switcher:
         if reason:
             return reason
         evidence: dict[str, Any] = {"iccid_before": known.active, "iccid_after": known.active, "proof": self._proof, "apdus": []}
-        self.open = OpenSwitch(body.command_id, known.active, known.target, body.deadline_s, self._clock_us(), evidence=evidence)
+        deadline_s = max(body.deadline_s, DEADLINE_MIN_S)
+        self.open = OpenSwitch(body.command_id, known.active, known.target, deadline_s, self._clock_us(), evidence=evidence)
         self._journal.begin_switch(self.open)
         self._restart_deadline(self.open)
         self._happened(self._enable(body.apdus[0]))
