@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from simway_backbone import open_log
 from simway_backbone.log import Log
 from simway_flask_app import commands as use_cases
 from simway_flask_app.device_events import SEALS_MAX, DeviceEvents
 from simway_flask_app.dispatcher import EXPIRE_GRACE_US, Dispatcher
+from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.store.commands import ANSWER_GRACE_US
 from simway_flask_app.store.port import Command, NotCancellable
 from simway_flask_app.store.schema import dead_letters
@@ -33,7 +35,8 @@ class House:
 
     def __init__(self, log: Log, store: SqlStore) -> None:
         self.log, self.store, self.now_us = log, store, T0_US
-        self.events = DeviceEvents(MASTER)
+        self.alarms: list[None] = []
+        self.events = DeviceEvents(MASTER, on_alarm=lambda: self.alarms.append(None))
         self.dispatcher = self.start()
         self.generation = 0
         store.add_device("demo", name="", now_us=T0_US)
@@ -290,11 +293,11 @@ def test_a_device_that_refuses_every_counter_ends_in_failed(house: House) -> Non
 
 def test_a_counter_that_cannot_be_true_is_not_believed(house: House) -> None:
     house.attach(last_counter=2**32 + 1)
-    assert house.events.alarms == 1
+    assert len(house.alarms) == 1
     command = house.ping()
     assert house.downlink()[0].counter == 1
     house.event(command, "result", outcome="refused", reason="counter", evidence={"last_counter": 2**40})
-    assert (house.state(command), house.events.alarms) == ("FAILED", 2)
+    assert (house.state(command), len(house.alarms)) == ("FAILED", 2)
 
 
 # --- time and cancelling ---------------------------------------------------------------------------------------------------
@@ -387,6 +390,30 @@ def test_cancelling_after_sending_is_answered_by_the_device(house: House) -> Non
     assert house.event(command, "result", outcome="executed") == "EXECUTED"
     with pytest.raises(NotCancellable):
         use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us)
+
+
+def test_the_gauges_show_what_is_open_and_count_what_moved(house: House) -> None:
+    gauges = LedgerGauges(house.store, now_us=lambda: house.now_us)
+    house.switch()
+    gauges.measure()
+    before = sample("simway_command_transitions_total", state="FAILED")
+    command = house.ping()
+    house.now_us += 5_000_000
+    gauges.measure()
+    assert sample("simway_commands_open", state="QUEUED") == 2
+    assert sample("simway_command_oldest_age_seconds", state="QUEUED") > 5
+    use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us)
+    first = house.store.commands("demo").commands[-1]
+    house.event(first, "result", outcome="failed", reason="x")
+    gauges.measure()
+    assert sample("simway_commands_open", state="QUEUED") == 0
+    assert sample("simway_command_transitions_total", state="FAILED") == before + 1
+    gauges.measure()
+    assert sample("simway_command_transitions_total", state="FAILED") == before + 1
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 # --- what devices tell -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -23,11 +24,10 @@ DEVICE = "device"
 
 
 class DeviceEvents:
-    """Applies events. ``alarms`` counts reports of devices that were not believed."""
+    """Applies events. ``on_alarm`` is called when a device's report is not believed."""
 
-    def __init__(self, master_secret: bytes) -> None:
-        self.master_secret = master_secret
-        self.alarms = 0
+    def __init__(self, master_secret: bytes, *, on_alarm: Callable[[], object] = lambda: None) -> None:
+        self.master_secret, self._on_alarm = master_secret, on_alarm
 
     def apply(self, connection: Connection, event: DeviceEvent, now_us: int) -> None:
         """Takes one event."""
@@ -127,7 +127,7 @@ class DeviceEvents:
                 )  # fmt: skip
 
     def _alarm(self, device: str, reported: object) -> None:
-        self.alarms += 1
+        self._on_alarm()
         log.error("a device reports a command counter that cannot be true; it is not believed", device=device, reported=reported)
 
 

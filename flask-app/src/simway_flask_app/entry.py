@@ -17,7 +17,9 @@ from simway_flask_app import init
 from simway_flask_app.device_events import DeviceEvents
 from simway_flask_app.dispatcher import Dispatcher
 from simway_flask_app.dispatcher import utc_now_us as now_us
-from simway_flask_app.gauges import Gauges
+from simway_flask_app.gauges import PERIOD_S as GAUGES_PERIOD_S
+from simway_flask_app.gauges import LedgerGauges
+from simway_flask_app.periodic import Periodic
 from simway_flask_app.recorder import CONSUMER, TOPIC, Recorder
 from simway_flask_app.settings import (
     DispatcherSettings,
@@ -28,6 +30,7 @@ from simway_flask_app.settings import (
     read_master_secret,
 )
 from simway_flask_app.store.port import SchemaMismatch, StoreError, StoreUnavailable
+from simway_flask_app.store.retention import PERIOD_S as RETENTION_PERIOD_S
 from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import Outcome, StoredReadings
@@ -99,8 +102,8 @@ def _record(service: Service, settings: RecorderSettings) -> None:
         on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc, on_stored=_live_view(service, settings),
     )  # fmt: skip
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
-    service.defer(retention.join)
-    retention.start()
+    _repeat(service, "retention", retention.apply, RETENTION_PERIOD_S)
+    _repeat(service, "lag", lambda: _measure_lag(recorder), GAUGES_PERIOD_S)
     _spare_the_collector()
     recorder.run()
 
@@ -134,10 +137,8 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     master_secret = read_master_secret(settings.master_secret_file)
     store = _open_store(service, settings.store)
     opened = _open_log(service, settings.log_url, "dispatcher")
-    gauges = Gauges(store, stopping=service.stopping, now_us=now_us)
-    service.defer(gauges.join)
-    gauges.start()
-    events = DeviceEvents(master_secret)
+    _repeat(service, "gauges", LedgerGauges(store, now_us=now_us).measure, GAUGES_PERIOD_S)
+    events = DeviceEvents(master_secret, on_alarm=metrics.COUNTER_ALARMS.inc)
     Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set).run()
 
 
@@ -170,6 +171,18 @@ def _open_log(service: Service, url: str, client_id: str) -> Log:
     opened = open_log(url, client_id=client_id)
     service.defer(lambda: opened.close(LOG_CLOSE_S))
     return opened
+
+
+def _repeat(service: Service, name: str, job: Callable[[], object], period_s: float) -> None:
+    periodic = Periodic(name, job, period_s, stopping=service.stopping)
+    service.defer(periodic.join)
+    periodic.start()
+
+
+def _measure_lag(recorder: Recorder) -> None:
+    metrics.CONSUMER_LAG.labels(CONSUMER, TOPIC).set(recorder.lag())
+    if recorder.newest_us is not None:
+        metrics.CONSUMER_DELAY.labels(CONSUMER, TOPIC).set(max(0, now_us() - recorder.newest_us) / 1e6)
 
 
 def _note_outcome(outcome: Outcome, seconds: float) -> None:

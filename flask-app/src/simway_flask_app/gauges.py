@@ -1,55 +1,71 @@
-"""The dispatcher's gauges, read from the store every few seconds by their own thread: open commands, their age, the outbox."""
+"""What the dispatcher measures of the ledger, read from the store: open commands and their age, transitions, the outbox."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Event, Thread
+from typing import Any
 
 from simway_backbone import metrics
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
-from simway_flask_app.ledger import LAPSING, State
-from simway_flask_app.store.port import StoreError
-from simway_flask_app.store.schema import commands, outbox
+from simway_flask_app.ledger import FINAL, LAPSING, State
+from simway_flask_app.store.schema import command_history, commands, outbox
 from simway_flask_app.store.sql import SqlStore
 
 PERIOD_S = 5.0
 OPEN = (State.QUEUED, *LAPSING, State.UNKNOWN)
+_ENDS = FINAL | {State.EXPIRED, State.CANCELLED}
 
 
-class Gauges:
-    """Sets gauges until ``stopping``. While the store is away they keep their last values."""
+class LedgerGauges:
+    """``measure`` sets the gauges, and counts the transitions since the last time; those before the first are not counted."""
 
-    def __init__(self, store: SqlStore, *, stopping: Event, now_us: Callable[[], int]) -> None:
-        self._store, self._stopping, self._now_us = store, stopping, now_us
-        self._thread = Thread(target=self._run, name="gauges", daemon=True)
-
-    def start(self) -> None:
-        """Begins."""
-        self._thread.start()
-
-    def join(self) -> None:
-        """Waits for the end, which ``stopping`` brings."""
-        self._thread.join(timeout=2)
+    def __init__(self, store: SqlStore, *, now_us: Callable[[], int]) -> None:
+        self._store, self._now_us = store, now_us
+        self._seq: int | None = None
 
     def measure(self) -> None:
-        """Sets them once. Raises ``StoreError``."""
+        """Raises ``StoreError``."""
         with self._store.reading() as connection:
-            rows = connection.execute(select(func.count()).select_from(outbox)).scalar_one()
-            query = select(commands.c.state, func.count(), func.min(commands.c.created_us)).where(commands.c.state.in_(OPEN))
-            found = {
-                state: (count, oldest_us) for state, count, oldest_us in connection.execute(query.group_by(commands.c.state))
-            }
-        metrics.OUTBOX_ROWS.set(rows)
+            metrics.OUTBOX_ROWS.set(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
+            self._measure_open(connection)
+            self._count_transitions(connection)
+
+    def _measure_open(self, connection: Connection) -> None:
+        query = select(commands.c.state, func.count(), func.min(commands.c.created_us)).where(commands.c.state.in_(OPEN))
+        found = {row[0]: (row[1], row[2]) for row in connection.execute(query.group_by(commands.c.state))}
         now_us = self._now_us()
         for state in OPEN:
             count, oldest_us = found.get(state.value, (0, now_us))
             metrics.COMMANDS_OPEN.labels(state.value).set(count)
             metrics.COMMAND_AGE.labels(state.value).set(max(0, now_us - oldest_us) / 1e6)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            with suppress(StoreError):  # the dispatcher itself reports it
-                self.measure()
-            self._stopping.wait(PERIOD_S)
+    def _count_transitions(self, connection: Connection) -> None:
+        newest = int(connection.execute(select(func.max(command_history.c.seq))).scalar() or 0)
+        if self._seq is not None and newest > self._seq:
+            for row in connection.execute(_lines(self._seq, newest)):
+                if row.state != row.before:
+                    _count(row)
+        self._seq = newest
+
+
+def _count(row: Any) -> None:
+    metrics.COMMAND_TRANSITIONS.labels(row.state).inc()
+    if row.state in _ENDS or (row.kind != "switch" and row.state == State.EXECUTED):
+        metrics.COMMAND_SECONDS.labels(row.kind, row.state).observe(max(0, row.t_us - row.created_us) / 1e6)
+
+
+def _lines(after: int, until: int) -> Any:
+    """Lines of history with the state before each."""
+    earlier = command_history.alias()
+    before = (
+        select(earlier.c.state)
+        .where(earlier.c.command_id == command_history.c.command_id, earlier.c.seq < command_history.c.seq)
+        .order_by(earlier.c.seq.desc())
+        .limit(1)
+        .correlate(command_history)
+        .scalar_subquery()
+    )
+    columns = (command_history.c.state, command_history.c.t_us, commands.c.kind, commands.c.created_us, before.label("before"))
+    joined = command_history.join(commands, command_history.c.command_id == commands.c.command_id)
+    return select(*columns).select_from(joined).where(command_history.c.seq > after, command_history.c.seq <= until)

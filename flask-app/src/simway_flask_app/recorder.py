@@ -80,6 +80,8 @@ class Recorder:
         self._on_stored, self._on_outcome, self._on_missing = on_stored, on_outcome, on_missing
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
+        self.newest_us: int | None = None
+        """When the newest record that is in the store was appended; None before the first."""
 
     def run(self) -> None:
         """Records until told to stop. Returns with everything committed that was acknowledged by the store."""
@@ -197,6 +199,7 @@ class Recorder:
         started_s = time.perf_counter()
         outcome = self._writer.store(uplinks, self._follower, moves, now_us=self._now_us(), letters=buried)
         self._next |= {partition: after for partition, (_, after) in moves.items()}
+        self.newest_us = max(part.record.appended_us for part in parts)
         self._report("store", None)
         if self._on_outcome is not None:
             self._on_outcome(outcome, time.perf_counter() - started_s)
