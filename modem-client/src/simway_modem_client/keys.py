@@ -9,7 +9,6 @@ from typing import Protocol
 
 from simway_protocol.commands import verify_command
 from simway_protocol.identity import KEY_BYTES
-from simway_protocol.sim.card import CardError
 from simway_protocol.udp.keys import CardResponse, card_response
 
 from simway_modem_client.card import SimCard
@@ -99,6 +98,3 @@ def read_key_file(path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise KeyUnusable(f"the device key {path} is not {2 * KEY_BYTES} hexadecimal digits")
     return key
-
-
-__all__ = ["CardError", "CardKey", "FileKey", "KeyProvider", "KeyUnusable", "personalise", "read_key_file"]
