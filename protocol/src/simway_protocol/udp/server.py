@@ -101,7 +101,8 @@ class ServerEndpoint:
                 self._receive_inside(session, datagram, address, now_us)
         except PeerError as error:
             self._events.append(Refused(error.reason, session.device if session else ""))
-        return self._take_events()
+        events, self._events = self._events, []
+        return events
 
     def _take_answer(self, answer: Answer, address: Address) -> None:
         if answer.frame is not None:
@@ -203,7 +204,8 @@ class ServerEndpoint:
                 ranges[-1][1] = last
             else:
                 ranges.append([first, last])
-        self._mark_dirty(session)
+        if not session.dirty:
+            self._mark_dirty(session)
 
     def settle(self, session_id: bytes, command_id: bytes, what: str) -> None:
         """``what``: result or closed; the oldest such of the command that was told and not settled is in the log now.
@@ -326,4 +328,5 @@ def _data(session: Session, body: dict[Any, Any]) -> DataReceived:
     dropped = decode_ranges(body[4]) if 4 in body else []
     if not 1 <= first <= NUMBER_MAX - len(records) or not (records or dropped):
         raise PeerError("bad_body", "DATA says nothing, or its numbers are out of range")
-    return DataReceived(session.device, session.session_id, session.body_epoch(epoch), first, records, dropped)
+    text = session.epoch_text if epoch == session.epoch_bytes else epoch.hex()
+    return DataReceived(session.device, session.session_id, text, first, records, dropped)

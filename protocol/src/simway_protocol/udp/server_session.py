@@ -158,12 +158,6 @@ class Session:
             acks += [_NOTHING._replace(closed=closed[at : at + 32]) for at in range(0, len(closed), 32)]
         return [encode_ack(ack) for ack in acks]
 
-    def body_epoch(self, epoch: bytes) -> str:
-        """The text of an epoch."""
-        if epoch == self.epoch_bytes:
-            return self.epoch_text
-        return epoch.hex()
-
 
 def merged(ranges: list[list[int]]) -> list[Range]:
     """Ranges in order, those that touch or overlap joined."""
