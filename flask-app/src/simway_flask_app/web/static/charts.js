@@ -5,7 +5,8 @@ import { isScaled, scale, unitName } from "./format.js";
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false, showTips: false };
 let plotly = null;
 
-function load() {
+// Begins to load plotly.js, or gives it once it is there.
+export function load() {
   plotly ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = document.querySelector("script[data-plotly]").dataset.plotly;

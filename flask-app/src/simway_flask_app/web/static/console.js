@@ -1,6 +1,7 @@
 // The console: sign in, choose a device, follow it live.
 
 import * as api from "./api.js";
+import { load as loadCharts } from "./charts.js";
 import { Commands, SHOWN, title } from "./commands.js";
 import { drawCarrier, drawDevice } from "./device.js";
 import { byId, confirmDialog, fill, h, show, toast } from "./dom.js";
@@ -83,6 +84,7 @@ function follow(id) {
   state.device = state.devices.find((device) => device.id === id);
   state.loss = null;
   commands.clear();
+  sensors.follow(id);
   drawCards();
   state.live = new Live(id, {
     state: showConnection,
@@ -110,7 +112,7 @@ async function catchUp(id) {
   Object.assign(state, { device, loss });
   whole.forEach((command) => commands.put(command));
   drawCards();
-  await sensors.load(id);
+  await sensors.load();
 }
 
 async function loadLoss() {
@@ -212,6 +214,7 @@ function start() {
   byId("device-select").addEventListener("change", (event) => follow(event.target.value));
   byId("audit").addEventListener("click", () => send({ kind: "audit" }));
   byId("ping").addEventListener("click", () => send({ kind: "ping" }));
+  loadCharts().catch((error) => toast("There are no charts", "bad", error.message));
   api.whenSignedOut((error) => showSignIn(error.message));
   api.isSignedIn().then((yes) => (yes ? enter() : showSignIn())).catch((error) => showSignIn(error.message));
 }

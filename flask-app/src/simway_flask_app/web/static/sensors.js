@@ -55,7 +55,6 @@ export class Sensors {
     this.cards = new Map();
     this.rangeS = RANGES[0].s;
     this.onError = onError;
-    this.generation = 0;
     this.drawRanges();
     byId("sensor-filter").addEventListener("input", () => this.filter());
   }
@@ -72,11 +71,19 @@ export class Sensors {
     this.loadHistory([...this.cards.values()]);
   }
 
-  async load(device) {
-    if (device !== this.device) this.clear();
+  // From now on it is this device whose readings come.
+  follow(device) {
+    this.clear();
     this.device = device;
+  }
+
+  // What was before the stream opened, or while it was interrupted.
+  async load() {
     const known = new Set(this.cards.keys());
-    this.apply(await api.getLatest(device));
+    const device = this.device;
+    const readings = await api.getLatest(device);
+    if (device !== this.device) return;
+    this.apply(readings);
     const again = [...this.cards.values()].filter((card) => known.has(card.name));
     await this.loadHistory(again);
   }
@@ -104,13 +111,12 @@ export class Sensors {
   }
 
   async loadHistory(cards) {
-    const generation = ++this.generation;
+    const device = this.device;
     const waiting = cards.filter((card) => card.chart);
     const fromUs = Math.floor((Date.now() - this.rangeS * 1000) * 1000);
     const next = async () => {
-      for (let card = waiting.shift(); card; card = waiting.shift()) {
-        card.chart.add(await api.getHistory(this.device, card.name, fromUs, HISTORY_LIMIT));
-        if (generation !== this.generation && !this.cards.has(card.name)) return;
+      for (let card = waiting.shift(); card && device === this.device; card = waiting.shift()) {
+        card.chart.add(await api.getHistory(device, card.name, fromUs, HISTORY_LIMIT));
         card.chart.draw();
       }
     };
@@ -141,7 +147,6 @@ export class Sensors {
   clear() {
     for (const card of this.cards.values()) card.close();
     this.cards.clear();
-    this.generation += 1;
     this.describe();
   }
 }
