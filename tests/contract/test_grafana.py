@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_client.api import GrafanaApi
 from simway_backbone.metrics import LIVE_DROPPED, LIVE_PUSHES
 from simway_flask_app.grafana import LivePusher, PusherTimes, make_pusher
-from simway_flask_app.grafana.account import Account, AccountError, is_usable_url
+from simway_flask_app.grafana.account import ACCOUNT_NAME, Account, AccountError, is_usable_url
 from simway_flask_app.grafana.pusher import QUEUE_MAX_READINGS, READINGS_MAX_PER_PUSH, PushOutcome
 from simway_flask_app.store.uplinks import StoredReadings
 from simway_flask_app.store.values import columns_of
 from simway_protocol.readings import Value
 from simway_testing import grafana_standin
 from simway_testing.grafana_live import last_values
-from simway_testing.grafana_standin import ADMIN, PASSWORD, Grafana, ServiceAccount
+from simway_testing.grafana_standin import ADMIN, PASSWORD, UNKNOWN_TOKEN, UNKNOWN_TOKEN_9, Grafana, ServiceAccount
 from simway_testing.waiting import wait_for
 
 QUICK = PusherTimes(interval_s=0.05, connect_timeout_s=1, read_timeout_s=1, backoff_first_s=0.05, backoff_max_s=0.1)
@@ -57,6 +58,14 @@ class Place:
         self.pushers.append(made)
         made.start()
         return made
+
+    def delete_our_tokens(self) -> None:
+        """As somebody could in the browser."""
+        api = GrafanaApi.from_url(f"{self.url}/", credential=(self.user, self.password), timeout=10)
+        for page in api.serviceaccount.search(query=ACCOUNT_NAME, page=1, perpage=100):
+            for account in page["serviceAccounts"]:
+                for token in api.serviceaccount.get_tokens(account["id"]):
+                    api.serviceaccount.delete_token(account["id"], token["id"])
 
     def wait_for(self, channel: str, sensor: str, value: Any) -> Seen:
         def found() -> Seen:
@@ -162,6 +171,20 @@ def test_a_token_that_is_refused_is_made_anew(place: Place) -> None:
     assert "another" not in place.token_file.read_text()
 
 
+def test_a_token_that_is_deleted_while_in_use_is_made_anew(place: Place) -> None:
+    device, pusher = new_device(), place.pusher()
+    pusher.offer(stored(device, "n", 1))
+    place.wait_for(f"{device}/value", "n", 1.0)
+    place.delete_our_tokens()
+    number = iter(range(2, 1000))
+
+    def a_later_one_seen() -> bool:
+        pusher.offer(stored(device, "n", next(number)))
+        return any(value > 1 for _, value, _ in place.seen(f"{device}/value"))
+
+    wait_for(a_later_one_seen, WITHIN_S, "a reading after the token was deleted")
+
+
 def test_every_kind_of_value_and_name_is_understood(place: Place) -> None:
     device = f"{new_device()}:x.1_2"
     channel, pusher = device.replace(":", "="), place.pusher()
@@ -244,7 +267,9 @@ def test_a_grafana_that_is_away_is_found_again(tmp_path: Path) -> None:
         _stop(place)
 
 
-def test_somebody_deletes_the_token(faulty: Faulty) -> None:
+@pytest.mark.parametrize("answer", [UNKNOWN_TOKEN, UNKNOWN_TOKEN_9])
+def test_somebody_deletes_the_token(faulty: Faulty, answer: grafana_standin.Answer) -> None:
+    faulty.grafana.unknown_token = answer
     pusher = faulty.pusher()
     pusher.offer(stored("d", "n", 1))
     faulty.wait_for("d/value", "n", 1.0)

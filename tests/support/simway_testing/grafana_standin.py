@@ -24,6 +24,9 @@ from simway_testing.line_protocol import BadLine, Point, parse
 
 ADMIN, PASSWORD = "admin", "the admin's password"
 Answer = tuple[int, Any]
+UNKNOWN_TOKEN: Answer = (401, {"message": "Invalid API key", "messageId": "api-key.invalid", "statusCode": 401})
+UNKNOWN_TOKEN_9: Answer = (500, {"message": "invalid API key", "traceID": ""})
+"""What Grafana 9 says of a token that was deleted."""
 
 
 @dataclass
@@ -57,6 +60,8 @@ class Grafana:
         """What no client should have sent."""
         self.create_as: str | None = None
         """A role that new accounts get whatever was asked for (as 9.0 did)."""
+        self.unknown_token: Answer = UNKNOWN_TOKEN
+        """The answer to a token that is not, or no longer, there."""
         self.hang = threading.Event()
         """While set, no answer is given."""
         self.broken_status = 0
@@ -103,7 +108,7 @@ class Grafana:
     def _push(self, method: str, path: str, headers: Any, body: bytes) -> Answer:
         role = self._role_of_token(headers.get("Authorization", ""))
         if role is None:
-            return 401, {"message": "Invalid API key", "messageId": "api-key.invalid", "statusCode": 401}
+            return self.unknown_token
         if role not in {"Editor", "Admin"}:
             return 403, {"message": "You'll need additional permissions to perform this action. Permissions needed: live:push"}
         if method != "POST" or path != "/api/live/push/simway":

@@ -38,7 +38,7 @@ class PushOutcome(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
-    """The token is not taken (401, 403)."""
+    """The token is not taken (401, 403, or a 500 that says so)."""
     BAD = "bad"
     """Grafana does not take these lines (other 4xx)."""
     FAILED = "failed"
@@ -174,7 +174,9 @@ class LivePusher:
         detail = f"{status} {text}".strip()
         if 200 <= status < 300:
             return PushOutcome.OK, ""
-        if status in {401, 403}:
+        if status in {401, 403} or (
+            status >= 500 and "invalid API key" in text
+        ):  # Grafana 9 says 500 of a deleted token
             self._account.refuse(self._token or "")
             self._token = None
             return PushOutcome.REFUSED, detail
