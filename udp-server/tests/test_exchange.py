@@ -217,6 +217,17 @@ def test_what_cannot_be_admitted_is_refused_for_good_and_kept():
     run(scenario)
 
 
+def test_dropped_ranges_count_only_where_they_are_admitted():
+    async def scenario(world):
+        client = await world.attached()
+        client.endpoint.send_data(10, readings(world, 1), [(3, 5)], world.now_us)
+        client.endpoint.send_data(20, readings(world, 1), [(20, 2**53 - 1)], world.now_us)
+        await world.until(lambda: len(world.uplinks()) >= 2)
+        assert world.counts.dropped_at_device == 3
+
+    run(scenario)
+
+
 def test_a_refused_device_does_not_attach():
     async def scenario(world):
         world.refusals["demo"] = "unknown_device"

@@ -96,8 +96,9 @@ class Exchange:
         counts.readings += len(event.records)
         for _, refusal in refusals:
             _count(counts.rejected, refusal.reason)
-        for first, last in event.dropped:
-            counts.dropped_at_device += last - first + 1
+        for uplink in uplinks:
+            for first, last in uplink.dropped:
+                counts.dropped_at_device += last - first + 1
 
     def _later(self, session_id: bytes, epoch: str, verdicts: list[Verdict], reason: str, retry_after_ms: int) -> None:
         _count(self._counts.later, reason)
