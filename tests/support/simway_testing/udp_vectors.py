@@ -97,8 +97,8 @@ def command_bodies() -> dict[str, commands.Body]:
     )  # fmt: skip
     return {
         "switch": switch,
-        "cancel of the switch": switch._replace(type=commands.BodyType.CANCEL, counter=6, apdus=()),
-        "confirm of the switch": switch._replace(type=commands.BodyType.CONFIRM, counter=7, apdus=()),
+        "cancel of the switch": switch._replace(type=commands.BodyType.CANCEL, apdus=()),
+        "confirm of the switch": switch._replace(type=commands.BodyType.CONFIRM, apdus=()),
         "ping": switch._replace(command_id=bytes(15) + b"\x02", kind=commands.Kind.PING, target_iccid="", apdus=()),
         "audit": switch._replace(command_id=bytes(15) + b"\x03", kind=commands.Kind.AUDIT, target_iccid="", apdus=()),
     }
