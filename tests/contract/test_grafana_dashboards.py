@@ -41,7 +41,7 @@ def queries(dashboard: Any) -> Iterator[tuple[str, str]]:
         if "target" in annotation:
             yield f"annotation {annotation['name']}", annotation["target"]["rawSql"]
     for panel in dashboard["panels"]:
-        for target in panel["targets"]:
+        for target in panel.get("targets", ()):
             if "rawSql" in target:
                 yield f"panel {panel['title']}", target["rawSql"]
 
@@ -49,12 +49,12 @@ def queries(dashboard: Any) -> Iterator[tuple[str, str]]:
 ALL_QUERIES = [pytest.param(sql, id=f"{file.stem}: {name}") for file in DASHBOARDS for name, sql in queries(load(file))]
 
 
-def as_grafana_would(sql: str, device: str, sensors: list[str]) -> str:
+def as_grafana_would(sql: str, **variables: list[str]) -> str:
     """Variables and macros filled in as Grafana's PostgreSQL data source does."""
-    quoted = {"device": [device], "sensor": sensors}
     sql = re.sub(
-        r"\$\{(\w+):sqlstring\}", lambda found: ",".join("'" + text.replace("'", "''") + "'" for text in quoted[found[1]]), sql
+        r"\$\{(\w+):sqlstring\}", lambda found: ",".join("'" + text.replace("'", "''") + "'" for text in variables[found[1]]), sql
     )
+    sql = re.sub(r"\$\{(\w+):doublequote\}", lambda found: ",".join(f'"{text}"' for text in variables[found[1]]), sql)
     sql = sql.replace("$__timeGroupAlias(time, $__interval)", 'floor(extract(epoch from time)/60)*60 AS "time"')
     for macro, seconds in (("From", RANGE_S[0]), ("To", RANGE_S[1])):
         sql = sql.replace(f"$__unixEpochNano{macro}()", str(seconds * 1_000_000_000))
@@ -94,7 +94,7 @@ def _live_a_little(site: Site) -> None:
 
 
 def run(reader: psycopg.Connection[Any], sql: str) -> tuple[list[str], list[Any]]:
-    cursor = reader.execute(as_grafana_would(sql, DEVICE, ["cpu.percent", "it's text"]))  # type: ignore[arg-type]
+    cursor = reader.execute(as_grafana_would(sql, device=[DEVICE], sensor=["cpu.percent", "it's text"], scale=["percent"]))  # type: ignore[arg-type]
     return [column.name for column in cursor.description or ()], cursor.fetchall()
 
 
@@ -118,8 +118,9 @@ def test_what_is_shown_is_true(reader: psycopg.Connection[Any]) -> None:
     assert rows[-1][1:] == ("Switch to Azul Telecom: verified", "VERIFIED")
     assert rows[-1][0] > 1_700_000_000_000
     columns, rows = run(reader, by_name["panel History"])
-    assert columns == ["time", "metric", "value"]
+    assert columns == ["time", "sensor", "percent"]
     assert {row[1] for row in rows} == {"cpu.percent"}
+    assert run(reader, by_name["variable scale"])[1] == [("percent", "In %")]
 
 
 @pytest.mark.real
@@ -143,7 +144,8 @@ def test_a_dashboard_names_only_what_there_is_and_keeps_its_name(file: Path) -> 
     dashboard, known = load(file), source()
     assert dashboard["uid"] == f"simway-{file.stem}"
     assert "id" not in dashboard
-    sources = {item["datasource"]["uid"] for item in [*dashboard["panels"], *dashboard["annotations"]["list"]]}
+    drawn = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    sources = {item["datasource"]["uid"] for item in [*drawn, *dashboard["annotations"]["list"]]}
     assert sources <= {known["uid"], "grafana", "-- Grafana --"}
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
@@ -153,5 +155,5 @@ def test_a_dashboard_names_only_what_there_is_and_keeps_its_name(file: Path) -> 
 
 def test_the_live_panel_listens_to_the_channel_that_is_pushed_to() -> None:
     [live] = [panel for panel in load(GRAFANA / "dashboards/device.json")["panels"] if panel["title"] == "Live"]
-    assert live["targets"][0]["channel"] == "stream/simway/${channel}"
+    assert live["targets"][0]["channel"] == "stream/simway/${channel}/${scale}"
     assert live["targets"][0]["queryType"] == "measurements"
