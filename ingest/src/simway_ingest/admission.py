@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import cbor2
+from msgspec import structs
 from simway_protocol.limits import (
     FUTURE_MAX_US,
     INT64_MAX,
@@ -16,7 +18,7 @@ from simway_protocol.limits import (
     READINGS_MAX_PER_UPLINK,
     SEQUENCE_MAX,
 )
-from simway_protocol.messages import DeadLetter, Range, RejectedRange, Uplink
+from simway_protocol.messages import DeadLetter, Range, Uplink
 from simway_protocol.outcomes import Outcome, Reason
 from simway_protocol.readings import Reading, Refusal
 from simway_protocol.senml import Entry, resolve
@@ -43,76 +45,57 @@ class Admission(NamedTuple):
     letters: Sequence[DeadLetter] = ()
 
 
-class Origin(NamedTuple):
-    """Whose readings they are. ``epoch`` (16 hexadecimal digits) and ``first_seq`` are None for a sender that numbers nothing."""
-
-    device: str
-    gateway: str
-    epoch: str | None = None
-    first_seq: int | None = None
-
-
-def admit_pack(
-    records: Sequence[Any],
-    origin: Origin,
-    dropped: Sequence[Range],
-    now_us: int,
-    retention_us: int = RAW_RETENTION_US,
-) -> Admission:
-    """Admits a SenML pack with CBOR's integer labels, as a DATA frame carries it. Never raises, whatever the records are."""
-    relative_to_us = now_us if origin.epoch is None else None
+def admit_pack(records: Sequence[Any], head: Uplink, dropped: Sequence[Range], retention_us: int = RAW_RETENTION_US) -> Admission:
+    """Admits a SenML pack with CBOR's integer labels, as a DATA frame carries it. See ``admit``."""
+    relative_to_us = head.received_us if head.epoch is None else None
+    if len(records) <= READINGS_MAX_PER_UPLINK:
+        return admit(resolve(records, relative_to_us), head, dropped, retention_us)
     entries = resolve(records[:READINGS_MAX_PER_UPLINK], relative_to_us)
-    if len(records) > READINGS_MAX_PER_UPLINK:
-        entries += [Refusal(Reason.TOO_MANY, _TOO_MANY, record) for record in records[READINGS_MAX_PER_UPLINK:]]
-    return admit(entries, origin, dropped, now_us, retention_us)
+    entries += [Refusal(Reason.TOO_MANY, _TOO_MANY, record) for record in records[READINGS_MAX_PER_UPLINK:]]
+    return admit(entries, head, dropped, retention_us)
 
 
-_TOO_MANY = f"more than {READINGS_MAX_PER_UPLINK} readings at once"
+def admit(entries: list[Entry], head: Uplink, dropped: Sequence[Range], retention_us: int = RAW_RETENTION_US) -> Admission:
+    """Admits resolved readings; ``entries[i]`` has the number ``head.first_seq + i``. Never raises, whatever comes in.
 
-
-def admit(
-    entries: Sequence[Entry],
-    origin: Origin,
-    dropped: Sequence[Range],
-    now_us: int,
-    retention_us: int = RAW_RETENTION_US,
-) -> Admission:
-    """Admits resolved readings; ``entries[i]`` has the number ``first_seq + i``.
+    ``head``: an uplink without readings, which says whose they are and when they came; it becomes part of the answer. Its
+    ``epoch`` (16 hexadecimal digits) and ``first_seq`` are None for a sender that numbers nothing.
 
     The entries keep the rules of ``readings`` already (``senml`` and ``plain`` see to it); here their times are held against
     the clock (not before ``retention_us`` ago, not more than a day ahead) and their number and numbering against the limits.
     """
-    device, gateway, epoch, first_seq = origin
-    if epoch is not None:
-        if not _is_numbering(epoch, first_seq, len(entries)):
-            return _refuse_all(origin, now_us)
-        if dropped and not _are_ranges(dropped, first_seq or 0, len(entries)):
-            rest = admit(entries, origin, (), now_us, retention_us)
-            return rest._replace(letters=[*rest.letters, _bad_sequence(origin, f"dropped {dropped!a:.200}", now_us)])
-    oldest_us, newest_us = now_us - retention_us, now_us + FUTURE_MAX_US
-    if len(entries) > READINGS_MAX_PER_UPLINK:
-        return _admit_mixed(entries, origin, dropped, now_us, oldest_us)
+    first_seq, count = head.first_seq, len(entries)
+    if head.epoch is not None:
+        if first_seq is None or not 1 <= first_seq <= SEQUENCE_MAX - count or not _is_epoch(head.epoch):
+            return _refuse_all(head)
+        if dropped and not _are_ranges(dropped, first_seq, count):
+            rest = admit(entries, head, (), retention_us)
+            return rest._replace(letters=[*rest.letters, _bad_sequence(head, f"dropped {dropped!a:.200}")])
+    oldest_us, newest_us = head.received_us - retention_us, head.received_us + FUTURE_MAX_US
+    if count > READINGS_MAX_PER_UPLINK:
+        return _admit_mixed(entries, head, dropped, oldest_us)
     for entry in entries:
         if type(entry) is not Reading or not oldest_us <= entry[1] <= newest_us:
-            return _admit_mixed(entries, origin, dropped, now_us, oldest_us)
+            return _admit_mixed(entries, head, dropped, oldest_us)
     verdicts: list[Verdict] = []
-    if first_seq is not None and entries:
-        verdicts.append((first_seq, first_seq + len(entries) - 1, Outcome.LOGGED, ""))
+    if count and first_seq is not None:
+        verdicts.append((first_seq, first_seq + count - 1, Outcome.LOGGED, ""))
     if dropped:
+        head.dropped = list(dropped)
         verdicts += _verdicts_of_dropped(dropped)
-    if not entries and not dropped:
-        return Admission([], verdicts)
-    given_up = list(dropped) if dropped else []
-    return Admission([Uplink(device, gateway, now_us, epoch, first_seq, entries, given_up)], verdicts)  # type: ignore[arg-type]
+    elif not count:
+        return _NOTHING
+    head.readings = entries  # type: ignore[assignment]
+    return Admission([head], verdicts)
 
 
-def _is_numbering(epoch: str, first_seq: int | None, count: int) -> bool:
-    return (
-        first_seq is not None
-        and 1 <= first_seq <= SEQUENCE_MAX - count
-        and len(epoch) == _EPOCH_DIGITS
-        and _HEX.issuperset(epoch)
-    )
+_TOO_MANY = f"more than {READINGS_MAX_PER_UPLINK} readings at once"
+_NOTHING = Admission([], [])
+
+
+@lru_cache(maxsize=50_000)
+def _is_epoch(epoch: str) -> bool:
+    return len(epoch) == _EPOCH_DIGITS and _HEX.issuperset(epoch)
 
 
 def _are_ranges(dropped: Sequence[Range], first_seq: int, count: int) -> bool:
@@ -122,49 +105,42 @@ def _are_ranges(dropped: Sequence[Range], first_seq: int, count: int) -> bool:
     )
 
 
-def _refuse_all(origin: Origin, now_us: int) -> Admission:
+def _refuse_all(head: Uplink) -> Admission:
     """Numbers that cannot be leave nothing that could be told by number: the frame is kept as a dead letter and not answered."""
-    return Admission([], [], letters=[_bad_sequence(origin, f"epoch {origin.epoch!a:.40}, first {origin.first_seq}", now_us)])
+    return Admission([], [], letters=[_bad_sequence(head, f"epoch {head.epoch!a:.40}, first {head.first_seq}")])
 
 
-def _bad_sequence(origin: Origin, detail: str, now_us: int) -> DeadLetter:
-    return DeadLetter("admit", Reason.BAD_SEQUENCE, now_us, origin.device, origin.gateway, detail=detail)
+def _bad_sequence(head: Uplink, detail: str) -> DeadLetter:
+    return DeadLetter("admit", Reason.BAD_SEQUENCE, head.received_us, head.device, head.gateway, detail=detail)
 
 
 def _verdicts_of_dropped(dropped: Sequence[Range]) -> list[Verdict]:
     return [(first, last, Outcome.LOGGED, "") for first, last in dropped]
 
 
-def _admit_mixed(entries: Sequence[Entry], origin: Origin, dropped: Sequence[Range], now_us: int, oldest_us: int) -> Admission:
-    judged = [_judge(entry, oldest_us, now_us, index) for index, entry in enumerate(entries)]
+def _admit_mixed(entries: list[Entry], head: Uplink, dropped: Sequence[Range], oldest_us: int) -> Admission:
+    judged = [_judge(entry, oldest_us, head.received_us, index) for index, entry in enumerate(entries)]
     refusals = [(index, entry) for index, entry in enumerate(judged) if type(entry) is Refusal]
-    letters = [_letter(refusal, origin, index, now_us) for index, refusal in refusals]
-    device, gateway, epoch, first_seq = origin
-    if epoch is None or first_seq is None:
-        accepted = [entry for entry in judged if type(entry) is Reading]
-        uplinks = [Uplink(device, gateway, now_us, readings=accepted)] if accepted else []
-        return Admission(uplinks, [], refusals, letters)
+    letters = [_letter(refusal, head, index) for index, refusal in refusals]
+    if head.first_seq is None:
+        head.readings = [entry for entry in judged if type(entry) is Reading]
+        return Admission([head] if head.readings else [], [], refusals, letters)
     uplinks, verdicts, rejected = [], [], []
-    seq = first_seq
+    seq = head.first_seq
     for reason, group in groupby(judged, key=lambda entry: entry.reason if type(entry) is Refusal else None):
         run = list(group)
         last = seq + len(run) - 1
         if reason is None:
-            uplinks.append(Uplink(device, gateway, now_us, epoch, seq, run))  # type: ignore[arg-type]
+            uplinks.append(structs.replace(head, first_seq=seq, readings=run))
             verdicts.append((seq, last, Outcome.LOGGED, ""))
         else:
             rejected.append((seq, last, reason.value))
             verdicts.append((seq, last, Outcome.REJECTED, reason.value))
         seq = last + 1
-    _tell(uplinks, origin, dropped, rejected, now_us)
-    return Admission(uplinks, verdicts + _verdicts_of_dropped(dropped), refusals, letters)
-
-
-def _tell(uplinks: list[Uplink], origin: Origin, dropped: Sequence[Range], rejected: list[RejectedRange], now_us: int) -> None:
-    """Says the dropped and rejected ranges once, in the first uplink; in one without readings where all were refused."""
-    if not uplinks:
-        uplinks.append(Uplink(origin.device, origin.gateway, now_us, origin.epoch, origin.first_seq))
-    uplinks[0].dropped, uplinks[0].rejected = list(dropped), rejected
+    # the dropped and rejected ranges are said once, in the first uplink; in one without readings where all were refused
+    first = uplinks[0] if uplinks else head
+    first.dropped, first.rejected = list(dropped), rejected
+    return Admission(uplinks or [head], verdicts + _verdicts_of_dropped(dropped), refusals, letters)
 
 
 def _judge(entry: Entry, oldest_us: int, now_us: int, index: int) -> Entry:
@@ -179,11 +155,11 @@ def _judge(entry: Entry, oldest_us: int, now_us: int, index: int) -> Entry:
     return entry
 
 
-def _letter(refusal: Refusal, origin: Origin, index: int, now_us: int) -> DeadLetter:
+def _letter(refusal: Refusal, head: Uplink, index: int) -> DeadLetter:
     """The dead letter of a refusal: the reading where it is sound, else the raw item as CBOR, cut off where it is large."""
     letter = DeadLetter(
-        "admit", refusal.reason, now_us, origin.device, origin.gateway, origin.epoch,
-        None if origin.first_seq is None else origin.first_seq + index, refusal.detail,
+        "admit", refusal.reason, head.received_us, head.device, head.gateway, head.epoch,
+        None if head.first_seq is None else head.first_seq + index, refusal.detail,
     )  # fmt: skip
     if type(refusal.raw) is Reading and INT64_MIN <= refusal.raw.t_us <= INT64_MAX:
         letter.reading = refusal.raw

@@ -7,8 +7,9 @@ record costs the log a disk flush, so on a slow disk records must grow, not queu
 Nothing here makes a task or future per uplink: one flush is one append per partition, and whatever the log has finished by the
 next turn of the loop is answered by one callback.
 
-Bounded: what waits and what the log has not answered counts against ``bytes_max``. Above it, when the log's oldest append is
-older than ``slow_after_s``, and for a while after a failed one, ``add`` raises ``Busy`` with the time after which to come again.
+Bounded: what waits and what the log has not answered counts against ``bytes_max``. Above it, from the first flush that finds
+the log's oldest append older than ``slow_after_s`` on, and for a while after a failed one, ``add`` raises ``Busy`` with the
+time after which to come again.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ class Batcher(Generic[T]):
         self._encode = msgspec.json.Encoder().encode
         self._waiting: dict[int, _Pending[T]] = {}
         self._appended: dict[Future[int], _Pending[T]] = {}
+        self._is_slow = False
+        """The last flush found the log slow: ``busy_ms`` is asked again at each ``add``."""
         self._under_way: Counter[int] = Counter()
         """Records by partition that the log has not answered."""
         self._finished: deque[Future[int]] = deque()
@@ -103,7 +106,7 @@ class Batcher(Generic[T]):
 
     def add(self, uplinks: Sequence[Uplink], token: T) -> None:
         """Takes the uplinks of one device, to be durable together; ``Busy`` when the log cannot take them now."""
-        if self._backoff_s or self._held_bytes > self._bytes_max or self._appended:
+        if self._backoff_s or self._is_slow or self._held_bytes > self._bytes_max:
             self._refuse_when_busy()
         encoded = self._encode(uplinks[0]) if len(uplinks) == 1 else b",".join(map(self._encode, uplinks))
         partition = partition_of(uplinks[0].device)
@@ -120,7 +123,7 @@ class Batcher(Generic[T]):
         self._held_bytes += size + 1
         if len(pending.tokens) >= BATCH_MAX_UPLINKS or pending.size_bytes >= BATCH_MAX_BYTES:
             self._append(partition)
-        elif self._timer is None and not pending.is_due:
+        elif self._timer is None:
             self._timer = self._loop.call_later(self._age_max_s, self._flush_due)
 
     @property
@@ -144,6 +147,7 @@ class Batcher(Generic[T]):
 
     def _flush_due(self) -> None:
         self._timer = None
+        self._is_slow = self.busy_ms > 0
         for partition, pending in list(self._waiting.items()):
             if self._under_way[partition]:
                 pending.is_due = True
@@ -160,6 +164,7 @@ class Batcher(Generic[T]):
 
     def _refuse_when_busy(self) -> None:
         retry_after_ms = self.busy_ms
+        self._is_slow = retry_after_ms > 0
         if retry_after_ms:
             raise Busy(retry_after_ms)
 

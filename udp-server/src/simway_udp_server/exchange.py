@@ -9,13 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from simway_ingest.admission import Origin, Verdict, admit_pack
+from simway_ingest.admission import Verdict, admit_pack
 from simway_ingest.appender import Appender
 from simway_ingest.batcher import Batcher, Busy, Settled
 from simway_ingest.dead_letters import DeadLetters
 from simway_protocol import messages
 from simway_protocol.commands import ResultOutcome
-from simway_protocol.messages import Attached, CommandEvent, DeadLetter, Detached, DeviceEvent, Downlink, Inventory, RegistryEntry
+from simway_protocol.messages import (
+    Attached,
+    CommandEvent,
+    DeadLetter,
+    Detached,
+    DeviceEvent,
+    Downlink,
+    Inventory,
+    RegistryEntry,
+    Uplink,
+)  # fmt: skip
 from simway_protocol.outcomes import Outcome
 from simway_protocol.udp.events import CommandProgress, DataReceived, Refused, ServerEvent, SessionAttached, SessionEnded
 from simway_protocol.udp.server import ServerEndpoint
@@ -80,8 +90,8 @@ class Exchange:
                 self._take_ended(event, now_us)  # type: ignore[arg-type]
 
     def _take_data(self, event: DataReceived, now_us: int) -> None:
-        origin = Origin(event.device, GATEWAY, event.epoch, event.first_seq)
-        uplinks, verdicts, refusals, letters = admit_pack(event.records, origin, event.dropped, now_us, self._retention_us)
+        head = Uplink(event.device, GATEWAY, now_us, event.epoch, event.first_seq)
+        uplinks, verdicts, refusals, letters = admit_pack(event.records, head, event.dropped, self._retention_us)
         if letters:
             self._letters.add(letters)
         if not uplinks:
@@ -96,9 +106,8 @@ class Exchange:
         counts.readings += len(event.records)
         for _, refusal in refusals:
             _count(counts.rejected, refusal.reason)
-        for uplink in uplinks:
-            for first, last in uplink.dropped:
-                counts.dropped_at_device += last - first + 1
+        for first, last in uplinks[0].dropped:
+            counts.dropped_at_device += last - first + 1
 
     def _later(self, session_id: bytes, epoch: str, verdicts: list[Verdict], reason: str, retry_after_ms: int) -> None:
         _count(self._counts.later, reason)
