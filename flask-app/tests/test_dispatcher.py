@@ -2,119 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 from simway_backbone import open_log
-from simway_backbone.log import Log
 from simway_flask_app import commands as use_cases
-from simway_flask_app.device_events import SEALS_MAX, DeviceEvents
-from simway_flask_app.dispatcher import EXPIRE_GRACE_US, Dispatcher
+from simway_flask_app.device_events import SEALS_MAX
+from simway_flask_app.dispatcher import EXPIRE_GRACE_US
 from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.store.commands import ANSWER_GRACE_US
-from simway_flask_app.store.port import Command, NotCancellable
+from simway_flask_app.store.port import NotCancellable
 from simway_flask_app.store.schema import dead_letters
-from simway_flask_app.store.sql import SqlStore, open_store
 from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
 from simway_protocol.identity import derive_device_key
-from simway_protocol.messages import Attached, CommandEvent, Detached, Downlink, Inventory, Profile, decode, encode
+from simway_protocol.messages import Attached, CommandEvent, Detached, decode, encode
+from simway_testing.ledger_house import ALPHA, BETA, MASTER, PROFILES, T0_US, House, inventory
 from sqlalchemy import select
-
-MASTER = bytes(range(32))
-ALPHA, BETA = "8949000000000000011", "8949000000000000029"
-T0_US = 1_795_312_800_000_000
-PROFILES = [Profile(ALPHA, "a0", "enabled", "Alpha"), Profile(BETA, "a1", "disabled", "Beta")]
-
-
-class House:
-    """A dispatcher with its store and log, a clock that the test turns, and one device."""
-
-    def __init__(self, log: Log, store: SqlStore) -> None:
-        self.log, self.store, self.now_us = log, store, T0_US
-        self.alarms: list[None] = []
-        self.events = DeviceEvents(MASTER, on_alarm=lambda: self.alarms.append(None))
-        self.dispatcher = self.start()
-        self.generation = 0
-        store.add_device("demo", name="", now_us=T0_US)
-
-    def start(self) -> Dispatcher:
-        return Dispatcher(self.log, self.store, self.events, stopping=threading.Event(), now_us=lambda: self.now_us)
-
-    def turn(self) -> None:
-        """Rounds until there is nothing to do."""
-        while self.dispatcher.turn(poll_s=0.0):
-            pass
-
-    def tell(self, event: Any) -> None:
-        self.log.append("device-events", 0, [(b"demo", encode(event))]).result(5)
-        self.turn()
-
-    def attach(self, iccid: str = ALPHA, last_counter: int = 0) -> None:
-        self.generation += 64
-        self.tell(Attached("demo", self.generation, "udp", iccid, 1, "00ff", last_counter, 1, self.now_us))
-
-    def event(self, command: Command, event: str, *, iccid: str = ALPHA, **more: Any) -> str:
-        self.tell(CommandEvent("demo", command.command_id, event, "udp", self.generation, self.now_us, iccid, **more))
-        return self.state(command)
-
-    def state(self, command: Command) -> str:
-        return self.store.command("demo", command.command_id).state
-
-    def downlink(self) -> list[Downlink]:
-        end = self.log.bounds("downlink")[0][1]
-        reader = self.log.reader("downlink", {0: 0})
-        found: list[Downlink] = []
-        while len(found) < end:
-            found += [decode("downlink", record.value) for record in reader.poll(1.0)]
-        reader.close()
-        return found
-
-    def later(self, seconds: float) -> None:
-        self.now_us += int(seconds * 1e6)
-        self.turn()
-
-    def switch(self, **more: Any) -> Command:
-        self.now_us += 1
-        command = use_cases.switch_carrier(self.store, "demo", iccid=BETA, actor="api", now_us=self.now_us, **more)
-        self.turn()
-        return command
-
-    def ping(self) -> Command:
-        self.now_us += 1
-        command = use_cases.ping(self.store, "demo", actor="api", now_us=self.now_us)
-        self.turn()
-        return command
-
-    def audit(self) -> Command:
-        command = use_cases.audit(self.store, "demo", actor="api", now_us=self.now_us)
-        self.turn()
-        return command
-
-    def lines(self, command: Command) -> list[tuple[str, str]]:
-        return [(line.event, line.state) for line in self.store.command_history(command.command_id)]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    log = open_log("memory://", client_id="test")
-    log.ensure_topics()
-    store = open_store(f"sqlite:///{tmp_path}/store.db")
-    store.migrate()
-    house = House(log, store)
-    yield house
-    house.dispatcher.close()
-    store.close()
-    log.close()
-
-
-def inventory(house: House, active: str = ALPHA) -> None:
-    profiles = [Profile(p.iccid, p.aid, "enabled" if p.iccid == active else "disabled", p.provider) for p in PROFILES]
-    house.tell(Inventory("demo", "udp", house.generation, house.now_us, "89" * 16, active, profiles))
-
 
 # --- out -----------------------------------------------------------------------------------------------------------------
 
@@ -461,42 +365,3 @@ def test_events_of_commands_and_devices_that_nobody_knows(house: House) -> None:
     house.tell(Attached("stranger", 1, "udp", ALPHA, 1, "00ff", 5, 1, T0_US))
     house.attach()
     assert house.store.device("demo").session is not None
-
-
-# --- use cases -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_provider_is_resolved_from_the_inventory(house: House) -> None:
-    with pytest.raises(use_cases.NoInventory):
-        use_cases.switch_carrier(house.store, "demo", provider="Beta", actor="api", now_us=T0_US)
-    inventory(house)
-    command = use_cases.switch_carrier(house.store, "demo", provider="bETA", actor="api", now_us=T0_US)
-    assert (command.target_iccid, command.provider) == (BETA, "bETA")
-    for provider, error in (("Alpha", use_cases.AlreadyEnabled), ("Gamma", use_cases.UnknownProfile)):
-        with pytest.raises(error):
-            use_cases.switch_carrier(house.store, "demo", provider=provider, actor="api", now_us=T0_US)
-    twins = [*PROFILES, Profile("8949000000000000037", "a2", "disabled", "Beta")]
-    house.tell(Inventory("demo", "udp", 1, T0_US + 1, "89" * 16, ALPHA, twins))
-    with pytest.raises(use_cases.AmbiguousProvider):
-        use_cases.switch_carrier(house.store, "demo", provider="Beta", actor="api", now_us=T0_US)
-
-
-def test_a_revoked_device_gets_no_commands(house: House) -> None:
-    house.store.set_device_status("demo", "revoked", now_us=T0_US)
-    with pytest.raises(use_cases.DeviceRevoked):
-        house.ping()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {},
-        {"iccid": BETA, "provider": "Beta"},
-        {"iccid": "12"},
-        {"iccid": BETA, "deadline_s": 1},
-        {"iccid": BETA, "expires_in_s": 0},
-    ],
-)
-def test_bad_requests(house: House, wrong: dict[str, Any]) -> None:
-    with pytest.raises(use_cases.BadRequest):
-        use_cases.switch_carrier(house.store, "demo", actor="api", now_us=T0_US, **wrong)
