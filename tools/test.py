@@ -18,6 +18,8 @@ import system_packages
 from local import ROOT, VAR
 
 UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "bench", "tests/repo")
+TWO_AT_ONCE = ("-n", "2", "--dist", "loadgroup")
+"""Tests of one platform stay together, in their order; two platforms run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ STAGES: dict[str, Callable[[], Result]] = {
     "check": check,
     "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
     "contract": pytest("contract", "tests/contract"),
-    "e2e": pytest("e2e", "tests/e2e", "tests/run"),
-    "faults": pytest("faults", "tests/faults"),
+    "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run"),
+    "faults": pytest("faults", *TWO_AT_ONCE, "tests/faults"),
 }
 
 

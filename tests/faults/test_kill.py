@@ -7,7 +7,7 @@ import uuid
 import pytest
 from simway_testing.api import other_profile
 from simway_testing.feeding import FedModem
-from simway_testing.pairs import REAL, Server
+from simway_testing.pairs import PAIRS, Server
 from simway_testing.platform import DEMO_DEVICE, Platform
 from simway_testing.waiting import wait_for
 
@@ -86,7 +86,7 @@ def test_readings_survive_kill_9_of_everything_at_once(front: Platform) -> None:
     assert_all_stored_once(modem)
 
 
-@pytest.mark.parametrize("pair", [REAL], indirect=True)
+@pytest.mark.parametrize("pair", PAIRS[1:], indirect=True)
 @pytest.mark.parametrize("name", ["kafka", "postgres"])
 def test_readings_survive_kill_9_of_a_server_below(front: Platform, servers: dict[str, Server], name: str) -> None:
     """No service is restarted: each lives through the absence of its log or store."""

@@ -18,6 +18,8 @@ from simway_testing import REPOSITORY, scratch
 from simway_testing.platform import free_port
 from simway_testing.waiting import wait_for
 
+pytestmark = pytest.mark.xdist_group("run")
+
 STARTED_WITHIN_S = 150
 STOPPED_WITHIN_S = 20
 LINE_WITHIN_S = 15

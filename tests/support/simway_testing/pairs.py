@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from simway_testing import Unavailable, kafka_server, postgres_server, scratch, unavailable
 from simway_testing.waiting import wait_for
 
 SQLITE, REAL = "sqlite", "kafka+postgres"
-PAIRS = [SQLITE, REAL]
+PAIRS = [pytest.param(pair, marks=pytest.mark.xdist_group(pair)) for pair in (SQLITE, REAL)]
+"""Parameters for a fixture; one worker of pytest-xdist (``--dist loadgroup``) takes all tests of a pair."""
 RESTARTED_WITHIN_S = 90.0
 
 Serve = Callable[[Path], AbstractContextManager[tuple[str, "subprocess.Popen[bytes]"]]]
