@@ -131,6 +131,20 @@ def test_a_number_may_be_a_decimal_fraction():
     assert senml.decode_cbor(pack, None) == [Reading("a", 1_795_312_799_000_000, 273.15)]
 
 
+@pytest.mark.parametrize("tag", [0, 1, 6, 25, 28, 29, 30, 35, 36, 37, 256, 258, 261, 43000, 2**32])
+@pytest.mark.parametrize("value", ["(?i)" + "[\u0100-\U0010ffff]" * 90, [0, 1], 0])
+def test_a_tag_that_is_no_number_is_refused_at_once(tag, value):
+    pack = cbor2.dumps([{0: "a", 6: 1795312799, "vo": {"x": cbor2.CBORTag(tag, value)}}])
+    with pytest.raises(PeerError, match="bad_senml"):
+        senml.decode_cbor(pack, None)
+
+
+def test_shared_values_do_not_unfold():
+    levels = b"".join(bytes.fromhex("d81c82") + bytes.fromhex(f"d81d{level:02x}") for level in range(20))
+    with pytest.raises(PeerError, match="bad_senml"):
+        senml.decode_cbor(bytes.fromhex("81a162766fa16178") + levels + b"\x00", None)
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"5", b"[", b"[" * 100_000, b"\xff"])
 def test_what_is_no_json_pack(data):
     with pytest.raises(PeerError):

@@ -267,11 +267,23 @@ def _sum(value: float | int, base_value: float | int) -> float | int:
 # --- the two forms ---------------------------------------------------------------------------------------------------------
 
 
+def _refuse_tag(*_: Any) -> Any:
+    raise ValueError("a tag other than those of numbers")
+
+
+_REFUSED_TAGS = dict.fromkeys((0, 1, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000), _refuse_tag)
+"""What cbor2 would make of tags itself, but for big numbers and fractions (2 to 5) and the mark of CBOR (55799)."""
+
+
 def decode_cbor(data: bytes, now_us: int | None) -> list[Entry]:
-    """The entries of a CBOR pack; ``PeerError`` (``bad_senml``) when ``data`` is no array, or has bytes after it."""
+    """The entries of a CBOR pack; ``PeerError`` (``bad_senml``) when ``data`` is no array, or has bytes after it.
+
+    Tags other than those of numbers are refused: a kilobyte of shared values (28, 29) unfolds to gigabytes, and a regular
+    expression (35) takes a second.
+    """
     stream = io.BytesIO(data)
     try:
-        pack = cbor2.load(stream)
+        pack = cbor2.load(stream, semantic_decoders=_REFUSED_TAGS, tag_hook=_refuse_tag)
     except Exception as error:  # cbor2 raises many kinds; each means the same here
         raise PeerError(Reason.BAD_SENML, f"no CBOR: {error}") from error
     if stream.tell() != len(data):
