@@ -14,7 +14,7 @@ from pathlib import Path
 
 from simway_backbone import open_log
 from simway_backbone.log import Log
-from simway_flask_app.recorder import READINGS_MAX, TOPIC, Recorder
+from simway_flask_app.recorder import READINGS_MAX, TOPIC, Recorder, spare_the_collector
 from simway_flask_app.store.bulk import Bulk, PostgresBulk, SqliteBulk
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.values import Row, columns_of
@@ -32,6 +32,7 @@ UPLINKS_PER_BATCH = 25
 
 def measure(directory: Path, store_url: str, name: str, *, readings: int, rounds: int) -> list[Figure]:
     """The figure for one database. ``readings`` in each round; the rounds' times lie one after the other."""
+    spare_the_collector()
     store = open_store(store_url)
     store.migrate()
     log = open_log(f"sqlite:///{directory / 'recorder-log'}", client_id="bench")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from simway_flask_app.dispatcher import utc_now_us as now_us
 from simway_flask_app.gauges import PERIOD_S as GAUGES_PERIOD_S
 from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.periodic import Periodic
-from simway_flask_app.recorder import CONSUMER, TOPIC, Recorder
+from simway_flask_app.recorder import CONSUMER, TOPIC, Recorder, spare_the_collector
 from simway_flask_app.settings import (
     DispatcherSettings,
     InitSettings,
@@ -38,7 +37,6 @@ from simway_flask_app.store.uplinks import Outcome, StoredReadings
 log = structlog.get_logger()
 
 DAY_US = 24 * 3600 * 1_000_000
-GARBAGE_THRESHOLD = 100_000
 STOP_DEADLINE_S = 10.0
 LOG_CLOSE_S = 3.0
 """How long appends under way may take at the end."""
@@ -104,15 +102,8 @@ def _record(service: Service, settings: RecorderSettings) -> None:
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
     _repeat(service, "retention", retention.apply, RETENTION_PERIOD_S)
     _repeat(service, "lag", lambda: _measure_lag(recorder), GAUGES_PERIOD_S)
-    _spare_the_collector()
+    spare_the_collector()
     recorder.run()
-
-
-def _spare_the_collector() -> None:
-    """A batch is many objects that live for a moment and hold no cycle: looking for cycles took a third of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
 
 
 def _live_view(service: Service, settings: RecorderSettings) -> Callable[[StoredReadings], None] | None:

@@ -7,6 +7,7 @@ waited for. What retention took before it was read is counted as missing.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ READINGS_MAX = 20_000
 """Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog."""
 POLL_S = 0.5
 RECORDS_MAX = 2_000
+GARBAGE_THRESHOLD = 100_000
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 PAYLOAD_MAX_BYTES = 64 * 1024
@@ -40,6 +42,16 @@ Report = Callable[[str, str | None], None]
 def utc_now_us() -> int:
     """The clock."""
     return time.time_ns() // 1000
+
+
+def spare_the_collector() -> None:
+    """Tunes this process for recording: a batch is many objects that live for a moment and hold no cycle.
+
+    Looking for cycles among them took a third of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
 
 
 def unheard(_name: str, _wrong: str | None) -> None:
