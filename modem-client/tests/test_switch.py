@@ -13,8 +13,9 @@ from simway_modem_client import switch
 from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch
 from simway_modem_client.switch import FINAL, TABLE, Action, Event, Phase, Preflight
 from simway_protocol.commands import Kind
+from simway_protocol.sim import apdu
 from simway_protocol.sim.card import CardGone
-from simway_protocol.sim.es10c import EnableProfile, ProfileId
+from simway_protocol.sim.es10c import EnableProfile, EnableResult, ProfileId
 
 # --- the table -----------------------------------------------------------------------------------------------------------
 
@@ -307,6 +308,23 @@ def test_a_busy_card_is_asked_again_within_bounds(world: Any, times: int, outcom
     if outcome == "failed":
         assert world.result(body).reason == "cat_busy"
         assert world.active_iccid() == before
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_a_refresh_left_by_somebody_is_ended_before_the_next_try(world: Any, fetched: bool) -> None:
+    """``fetched``: whoever left it had even fetched it, and never answered; then only a reset helps."""
+    world.until(lambda: world.attached)
+    world.agent.switcher._wait = lambda _seconds: None
+    active, other, uicc = world.active_iccid(), world.other_iccid(), world.sim.use()
+    assert uicc.enable(other) is EnableResult.OK
+    assert uicc.enable(active, refresh=False) is EnableResult.OK
+    if fetched:
+        uicc._chain.send(apdu.fetch(uicc._chain.proactive.pending_bytes), "FETCH")
+    assert uicc.enable(other) is EnableResult.CAT_BUSY
+    body = world.command(Kind.SWITCH, target=other)
+    world.until(lambda: world.result(body))
+    assert (world.result(body).outcome, world.result(body).reason) == ("executed", "")
+    assert world.active_iccid() == other
 
 
 class PulledCard(LosingCard):

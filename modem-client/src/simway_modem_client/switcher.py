@@ -20,7 +20,8 @@ from simway_modem_client.switch import Action, Event, Phase, Preflight
 
 CAT_BUSY_TRIES = 4
 CAT_BUSY_WAIT_S = 0.5
-"""catBusy means that the card is in a proactive session; it is over soon or never."""
+"""catBusy means that the card is in a proactive session, perhaps a REFRESH that nobody fetched or answered: before each further
+try it is answered, and the card reset."""
 LOOK_AGAIN_S = 2.0
 RETURN_RETRY_FIRST_S = 2.0
 RETURN_RETRY_MAX_S = 60.0
@@ -238,6 +239,8 @@ class Switcher:
         for attempt in range(CAT_BUSY_TRIES):
             if attempt:
                 self._wait(CAT_BUSY_WAIT_S)
+                self._sim.use().run_proactive()
+                self._sim.use().reset()
             response = self._sim.use().store_data(request)
             result = EnableResult(es10c.decode_result(response, es10c.TAG_ENABLE_PROFILE))
             if result is not EnableResult.CAT_BUSY:
