@@ -50,6 +50,9 @@ def test_an_inventory_is_read_and_what_is_none_is_not():
         {"inventory": None},
         {"inventory": {"eid": 5}},
         {"inventory": {"eid": "", "active_iccid": "", "profiles": [5]}},
+        {"inventory": {"eid": "", "active_iccid": "", "profiles": [profile | {"state": "Enabled"}]}},
+        {"inventory": {"eid": "", "active_iccid": "", "profiles": [profile, profile | {"state": ""}]}},
+        {"inventory": {"eid": "", "active_iccid": "", "profiles": [profile | {"profile_class": "2"}]}},
     ):
         assert inventory_of(wrong) is None
 

@@ -13,6 +13,8 @@ DEPTH_MAX = 8
 ITEMS_MAX = 256
 TEXT_MAX_CHARS = 4_096
 PROFILES_MAX = 64
+STATES = frozenset({"enabled", "disabled"})
+CLASSES = frozenset({"test", "provisioning", "operational"})
 
 
 class InventoryFields(msgspec.Struct):
@@ -53,10 +55,12 @@ def clean_text(text: str, chars_max: int = TEXT_MAX_CHARS) -> str:
 
 
 def inventory_of(evidence: dict[str, Any]) -> InventoryFields | None:
-    """The inventory in a cleaned evidence map; None when there is none or it is not one."""
+    """The inventory in a cleaned evidence map; None when there is none or it breaks a rule (docs/protocol.md, section 8)."""
     try:
         found = msgspec.convert(evidence.get("inventory"), InventoryFields)
     except msgspec.ValidationError:
+        return None
+    if not all(profile.state in STATES and profile.profile_class in CLASSES for profile in found.profiles):
         return None
     found.profiles = found.profiles[:PROFILES_MAX]
     return found
