@@ -137,6 +137,30 @@ def test_no_confirm_without_a_session_that_proves_it(house: House, attached_anew
     assert house.event(command, "result", iccid=BETA, outcome="executed") == "CONFIRMING"
 
 
+@pytest.mark.parametrize("lost", ["nothing", "time", "closed"])
+def test_verified_carries_its_proof(house: House, lost: str) -> None:
+    """CLOSED brings none: it is the RESULT's, also when the time for an answer ran out between, or an audit tells the end."""
+    house.attach()
+    command = house.switch(expires_in_s=10, deadline_s=30)
+    house.event(command, "sent")
+    house.attach(BETA, last_counter=1)
+    proof = {"iccid_before": ALPHA, "iccid_after": BETA, "proof": "card-only"}
+    house.event(command, "result", iccid=BETA, outcome="executed", evidence={**proof, "apdus": [{"sw": "9000"}]})
+    if lost != "nothing":
+        house.later(3600)
+        assert house.state(command) == "UNKNOWN"
+    if lost == "closed":
+        entry = {"command_id": command.command_id, "outcome": "executed", "closed": "closed"}
+        journal = {"last_counter": 2, "open_switch": None, "commands": [entry]}
+        house.event(house.audit(), "result", iccid=BETA, outcome="executed", evidence={"journal": journal})
+    else:
+        house.event(command, "closed", iccid=BETA, outcome="closed")
+    told = house.store.command("demo", command.command_id)
+    assert told.state == "VERIFIED"
+    assert proof.items() <= told.evidence.items()
+    assert proof.items() <= house.store.command_history(command.command_id)[-1].evidence.items()
+
+
 def test_a_device_that_went_back_says_so(house: House) -> None:
     house.attach()
     command = house.switch()

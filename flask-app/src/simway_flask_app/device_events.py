@@ -78,9 +78,10 @@ class DeviceEvents:
         if row.kind == "switch" and after in (State.EXECUTED, State.CONFIRMING):
             changes["answer_by_us"] = last_deadline_us(row, now_us) + commands.ANSWER_GRACE_US
         actor = event.gateway if happened in (Event.SENT, Event.EXPIRE) else DEVICE
+        proof = commands.proof(connection, row.command_id) if after is State.VERIFIED else {}
         commands.transition(
             connection, row, after, actor=actor, event=str(happened), t_us=event.t_us, now_us=now_us, reason=event.reason,
-            evidence=_evidence(event), **changes,
+            evidence={**proof, **_evidence(event)}, **changes,
         )  # fmt: skip
         if after is State.CONFIRMING:
             self._confirm(connection, row, now_us)
@@ -121,9 +122,10 @@ class DeviceEvents:
             after = None if happened is None else ledger.move(row.kind, State(row.state), happened)
             if after is not None:
                 reason = "never_received" if happened is Event.REFUSED else ""
+                proof = commands.proof(connection, row.command_id) if after is State.VERIFIED else {}
                 commands.transition(
                     connection, row, after, actor=DEVICE, event="audited", t_us=event.t_us, now_us=now_us, reason=reason,
-                    evidence={"audit": event.command_id},
+                    evidence={**proof, "audit": event.command_id},
                 )  # fmt: skip
 
     def _alarm(self, device: str, reported: object) -> None:

@@ -27,6 +27,8 @@ from simway_flask_app.store.schema import command_history, commands, devices
 
 ANSWER_GRACE_US = 30_000_000
 """Added to a command's last moment before silence is called UNKNOWN: what is under way shall arrive."""
+PROOF = ("proof", "iccid_before", "iccid_after")
+"""What a RESULT tells that VERIFIED repeats: how it is known that the switch stands, and what it led from and to."""
 _evidence = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -154,6 +156,15 @@ def note(
             command_id=command_id, t_us=t_us, actor=actor, event=event, state=state.value, reason=reason, evidence=evidence
         )
     )
+
+
+def proof(connection: Connection, command_id: str) -> dict[str, Any]:
+    """What the last RESULT ``executed`` of a switch said of its proof and ICCIDs; empty where none came."""
+    happened = command_history.c.event.in_([Event.EXECUTED.value, Event.PROVED.value])
+    query = select(command_history.c.evidence).where(command_history.c.command_id == command_id, happened)
+    text = connection.execute(query.order_by(command_history.c.seq.desc()).limit(1)).scalar()
+    told = {} if text is None else _evidence.decode(text)
+    return {name: told[name] for name in PROOF if name in told}
 
 
 def to_seal(connection: Connection, limit: int) -> Sequence[Any]:
