@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simway_protocol.errors import LocalError
-from simway_protocol.udp.bodies import Result, encode_result_part, split_result
+from simway_protocol.udp.bodies import Result, ResultPart, encode_result_part, result_digest, split_result
 from simway_protocol.udp.events import CommandArrived, Refused, Settled
-from simway_protocol.udp.frames import Type, parse_header
+from simway_protocol.udp.frames import Type, encode_body, parse_header
+from simway_protocol.udp.reports import Report
 from simway_testing.udp_link import (
     CLIENT_ADDRESS,
     DEVICE,
@@ -172,6 +173,20 @@ def test_a_cancel_is_answered_by_a_result():
     assert sent(link, Type.CANCEL) == count
 
 
+def test_a_command_that_was_cancelled_before_it_was_sent_is_never_sent():
+    """The device was away: it hears of the CANCEL alone, also when the command is submitted after it."""
+    link = Shells(make_client(), make_server())
+    submit(link)
+    submit(link, "cancel", b"cancel")
+    submit(link)
+    attach(link.client, link.now_us)
+    link.run(lambda: link.of("CommandArrived"))
+    link.run(for_us=5 * S_US)
+    assert sent(link, Type.COMMAND) == 0
+    assert {event.body for event in link.of("CommandArrived")} == {b"cancel"}
+    assert link.heard() == []
+
+
 @pytest.mark.parametrize("outcome", ["rolled_back", "failed"])
 def test_a_device_that_went_back_ends_the_confirm(outcome):
     link = shells()
@@ -194,6 +209,20 @@ def test_a_result_is_repeated_until_settled_and_told_once():
     assert sent(link, Type.RESULT) > 3
     link.server.settle(link.client.session_id, OTHER, "result")
     link.run(lambda: link.of("Settled") == [Settled(OTHER, "result")])
+
+
+@pytest.mark.parametrize("whole", [{1: "executed", 2: "", 3: {"a": float("inf")}}, {1: "closed by hand", 2: "", 3: {}}])
+def test_a_result_that_breaks_a_rule_is_counted_and_settled_so_that_its_repeating_ends(whole):
+    link = shells()
+    data = encode_body(whole)
+    part = ResultPart(ID, result_digest(data), 0, 1, data)
+    for _ in range(2):
+        plain = encode_body(encode_result_part(part))
+        link.client._reports._add(Report(Type.RESULT, ID, part.digest, [plain], link.now_us))
+        link.run(lambda: link.client._reports.next_us is None)
+        assert link.client._reports.next_us is None
+    assert [event.reason for event in link.of("Refused")] == ["bad_result"]
+    assert link.heard() == []
 
 
 def test_an_older_result_settled_does_not_settle_the_newer():

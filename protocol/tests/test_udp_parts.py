@@ -114,12 +114,22 @@ def test_the_downlink_keeps_one_entry_a_command_and_type():
     sealed, other = Sealed(bytes(16), b"a", bytes(32)), Sealed(bytes(16), b"b", bytes([1] * 32))
     first = downlink.add("d", Type.COMMAND, sealed, 0)
     assert downlink.add("d", Type.COMMAND, sealed, 0) is None
-    assert downlink.add("d", Type.CANCEL, sealed, 0) is not None
+    assert downlink.add("d", Type.CONFIRM, sealed, 0) is not None
     again = downlink.add("d", Type.COMMAND, other, 0)
     assert (first.live, again.live) == (False, True)
-    downlink.drop("d", bytes(16), Type.CANCEL)
+    downlink.drop("d", bytes(16), Type.CONFIRM)
     assert downlink.of("d") == [again]
     downlink.drop("d", bytes(16))
     downlink.drop("d", bytes(16))
     assert downlink.of("d") == []
     assert downlink._by_device == {}
+
+
+def test_a_cancel_takes_the_place_of_its_command():
+    downlink = Downlink()
+    sealed, other = Sealed(bytes(16), b"a", bytes(32)), Sealed(bytes([1] * 16), b"a", bytes(32))
+    command, unconcerned = downlink.add("d", Type.COMMAND, sealed, 0), downlink.add("d", Type.COMMAND, other, 0)
+    cancel = downlink.add("d", Type.CANCEL, sealed, 0)
+    assert downlink.add("d", Type.COMMAND, sealed, 0) is None
+    assert downlink.of("d") == [unconcerned, cancel]
+    assert not command.live

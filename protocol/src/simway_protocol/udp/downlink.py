@@ -40,9 +40,16 @@ class Downlink:
         self._by_device: dict[str, dict[tuple[bytes, Type], Pending]] = {}
 
     def add(self, device: str, type_: Type, sealed: Sealed, expires_us: int) -> Pending | None:
-        """The new entry; None when the very same is pending already. Another body under the same id replaces the old one."""
+        """The new entry; None when the very same is pending already. Another body under the same id replaces the old one.
+
+        A CANCEL takes the place of its COMMAND: none is added while it is pending.
+        """
         held = self._by_device.setdefault(device, {})
         key = sealed.command_id, type_
+        if type_ is Type.COMMAND and (sealed.command_id, Type.CANCEL) in held:
+            return None
+        if type_ is Type.CANCEL:
+            self._end(held, (sealed.command_id, Type.COMMAND))
         old = held.get(key)
         if old is not None:
             if old.mac == sealed.mac:
@@ -55,11 +62,15 @@ class Downlink:
         """Ends the entries of a command: those of ``types``, or all."""
         held = self._by_device.get(device, {})
         for type_ in types or (Type.COMMAND, Type.CANCEL, Type.CONFIRM):
-            pending = held.pop((command_id, type_), None)
-            if pending is not None:
-                pending.live = False
+            self._end(held, (command_id, type_))
         if not held:
             self._by_device.pop(device, None)
+
+    @staticmethod
+    def _end(held: dict[tuple[bytes, Type], Pending], key: tuple[bytes, Type]) -> None:
+        pending = held.pop(key, None)
+        if pending is not None:
+            pending.live = False
 
     def of(self, device: str) -> list[Pending]:
         """What is pending for a device, in the order of ``add``."""
