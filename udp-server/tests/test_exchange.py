@@ -13,6 +13,8 @@ from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_b
 from simway_protocol.identity import derive_device_key
 from simway_protocol.messages import Attached, CommandEvent, Detached, Downlink, Inventory, Profile, RegistryEntry
 from simway_protocol.readings import Reading
+from simway_protocol.udp import frames
+from simway_protocol.udp.bodies import ResultPart, encode_result_part, result_digest
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.cookie import CookiePeriod
 from simway_protocol.udp.events import (
@@ -25,6 +27,7 @@ from simway_protocol.udp.events import (
     Settled,
 )  # fmt: skip
 from simway_protocol.udp.keys import card_response
+from simway_protocol.udp.reports import Report
 from simway_protocol.udp.server import ServerEndpoint
 from simway_udp_server.counts import Counts
 from simway_udp_server.exchange import NO_COMMAND, Exchange
@@ -375,6 +378,23 @@ def test_an_inventory_that_is_none_is_put_aside_and_settled():
         await world.until(lambda: client.of(Settled))
         await world.until(lambda: world.log.records("dead-letter"))
         assert not [event for event in world.events() if isinstance(event, Inventory)]
+
+    run(scenario)
+
+
+def test_a_result_that_breaks_a_rule_is_put_aside_and_settled():
+    async def scenario(world):
+        client = await world.attached()
+        whole = frames.encode_body({1: "executed", 2: "", 3: {"a": float("inf")}})
+        part = ResultPart(COMMAND_ID, result_digest(whole), 0, 1, whole)
+        report = Report(
+            frames.Type.RESULT, part.command_id, part.digest, [frames.encode_body(encode_result_part(part))], world.now_us
+        )
+        client.endpoint._reports._add(report)
+        await world.until(lambda: client.of(Settled))
+        await world.until(lambda: world.log.records("dead-letter"))
+        assert world.counts.refused == {"bad_result": 1}
+        assert world.command_events() == []
 
     run(scenario)
 

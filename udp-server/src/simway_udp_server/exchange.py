@@ -82,6 +82,8 @@ class Exchange:
                 self._take_data(event, now_us)  # type: ignore[arg-type]
             elif kind is Refused:
                 self._refused[event.reason] = self._refused.get(event.reason, 0) + 1  # type: ignore[union-attr]
+                if event.reason == "bad_result":  # type: ignore[union-attr]
+                    self._letters.add([DeadLetter("udp-server", "bad_result", now_us, event.device, GATEWAY)])
             elif kind is CommandProgress:
                 self._take_progress(event, now_us)  # type: ignore[arg-type]
             elif kind is SessionAttached:

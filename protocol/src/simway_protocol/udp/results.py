@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simway_protocol.errors import PeerError
 from simway_protocol.udp.bodies import Result, ResultPart, join_result
 
 OPEN_MAX = 4
@@ -33,7 +34,7 @@ class ResultShelf:
         self._settled_closed: dict[tuple[bytes, str], None] = {}
 
     def add_part(self, part: ResultPart) -> Result | None:
-        """The result when this part makes it whole for the first time; ``PeerError`` (bad_result)."""
+        """The result when this part makes it whole for the first time; ``PeerError`` (bad_result), and settled by that."""
         key = part.command_id, part.digest
         if key in self._results:
             if self._results[key]:
@@ -48,9 +49,13 @@ class ResultShelf:
         if len(parts.pieces) < parts.count:
             return None
         del self._open[key]
-        result = join_result(part.digest, [parts.pieces[at] for at in range(parts.count)])
         _remember(self._results, key)
-        return result
+        try:
+            return join_result(part.digest, [parts.pieces[at] for at in range(parts.count)])
+        except PeerError:
+            self._results[key] = True
+            self._settled_results[key] = None
+            raise
 
     def add_receipt(self, command_id: bytes, counter: int) -> bool:
         """True the first time."""

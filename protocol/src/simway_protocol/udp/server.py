@@ -130,10 +130,12 @@ class ServerEndpoint:
         elif type_ is Type.PONG:
             self._pong(session, decode_nonce(body), address, now_us)
         else:
-            told = TAKE[type_](session, body, self._downlink)
+            try:
+                told = TAKE[type_](session, body, self._downlink)
+            finally:
+                self._mark_settled(session)
             if told is not None:
                 self._events.append(told)
-            self._mark_settled(session)
 
     def _confirm(self, session: Session, now_us: int) -> None:
         """The first valid frame: the session is live, its predecessor ends, and what waits for the device goes out."""
