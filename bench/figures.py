@@ -27,7 +27,13 @@ class Figure:
     def line(self) -> str:
         """One JSON object."""
         ratio = None if self.ratio is None else float(f"{self.ratio:.3g}")
-        row = {"figure": self.figure, "value": float(f"{self.value:.4g}"), "unit": self.unit, "against": self.against, "ratio": ratio}
+        row = {
+            "figure": self.figure,
+            "value": float(f"{self.value:.4g}"),
+            "unit": self.unit,
+            "against": self.against,
+            "ratio": ratio,
+        }
         return json.dumps(row)
 
 
@@ -49,9 +55,12 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def machine() -> str:
     """One line: processor, cores, memory, system, Python."""
-    cpu = next((line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine()
+    )
     memory_gib = psutil.virtual_memory().total / 2**30
-    return f"{cpu}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{cpu}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, {system}"
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -163,7 +163,9 @@ def _steady(senders: list[Sender], rate_hz: float) -> None:
     moved = time.monotonic()
     while any(sender.left for sender in senders) and time.monotonic() - moved < SILENCE_MAX_S:
         due = int((time.perf_counter() - started) * rate_hz)
-        while sent < due and any(sender.send(1_000_000) for sender in senders[sent % len(senders) :] + senders[: sent % len(senders)]):
+        while sent < due and any(
+            sender.send(1_000_000) for sender in senders[sent % len(senders) :] + senders[: sent % len(senders)]
+        ):
             sent += 1
         for sender in select.select(senders, [], [], 0.0005)[0]:
             sender.receive()
