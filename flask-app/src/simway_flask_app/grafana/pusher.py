@@ -174,9 +174,7 @@ class LivePusher:
         detail = f"{status} {text}".strip()
         if 200 <= status < 300:
             return PushOutcome.OK, ""
-        if status in {401, 403} or (
-            status >= 500 and "invalid API key" in text
-        ):  # Grafana 9 says 500 of a deleted token
+        if status in {401, 403} or (status >= 500 and "invalid API key" in text):  # Grafana 9 says 500 of a deleted token
             self._account.refuse(self._token or "")
             self._token = None
             return PushOutcome.REFUSED, detail
