@@ -22,7 +22,7 @@ test-compose: bootstrap-dev ## bring the compose stack up fresh, run the end-to-
 
 check: bootstrap-dev ## lint, formatting, types, import directions
 	@$(bin)/ruff check -q .
-	@$(bin)/ruff format -q --check .
+	@$(bin)/ruff format --check . >var/format.log || { cat var/format.log; echo 'check: run $(bin)/ruff format'; exit 1; }
 	@$(bin)/mypy --no-error-summary $(patsubst %,%/src,protocol backbone ingest udp-server flask-app modem-client virtual-sim)
 	@$(bin)/lint-imports --no-logo >var/lint-imports.log || { cat var/lint-imports.log; exit 1; }
 	@echo "check: clean"
@@ -40,7 +40,7 @@ down: ## stop the compose stack; its volumes stay
 	@$(compose) down
 
 clean: ## remove caches and build leftovers; never data
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/cache var/lint-imports.log
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/cache var/lint-imports.log var/format.log
 	@find . -path ./var -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 reset: bootstrap-run ## delete the data and secrets of the local run, after asking (YES=1: without)
