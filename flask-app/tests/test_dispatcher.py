@@ -268,20 +268,65 @@ def test_silence_after_sending_is_unknown_and_a_late_answer_resolves_it(house: H
         ({"outcome": "executed", "closed": "closed"}, "VERIFIED"),
         ({"outcome": "executed", "closed": "rolled_back"}, "ROLLED_BACK"),
         ({"outcome": "failed", "closed": ""}, "FAILED"),
-        (None, "FAILED"),
         ({"outcome": "executed", "closed": ""}, "UNKNOWN"),
     ],
 )
-def test_an_audit_resolves_what_is_unknown(house: House, entry: dict[str, Any] | None, state: str) -> None:
+def test_an_audit_resolves_what_is_unknown(house: House, entry: dict[str, Any], state: str) -> None:
     house.attach()
     command = house.switch(expires_in_s=10, deadline_s=30)
     house.event(command, "sent")
     house.later(3600)
     assert house.state(command) == "UNKNOWN"
     audit = house.audit()
-    journal = {"last_counter": 0, "open_switch": None, "commands": [{"command_id": command.command_id, **entry}] if entry else []}
+    journal = {"last_counter": 2, "open_switch": None, "commands": [running(audit), {"command_id": command.command_id, **entry}]}
     assert house.event(audit, "result", outcome="executed", evidence={"inventory": {}, "journal": journal}) == "EXECUTED"
     assert house.state(command) == state
+
+
+def running(command: Command) -> dict[str, Any]:
+    return {"command_id": command.command_id, "kind": command.kind, "outcome": "", "reason": "", "closed": ""}
+
+
+@pytest.mark.parametrize(
+    ("before", "shows_it", "others", "state"),
+    [
+        (False, False, 0, "FAILED"),  # the first command ever, and a journal that is whole
+        (True, True, 0, "FAILED"),  # an older command is there, this one is not
+        (True, True, 20, "FAILED"),
+        (True, False, 0, "UNKNOWN"),  # the device forgot what it did: a new disk, say
+        (True, False, 20, "UNKNOWN"),  # the journal does not reach so far back
+        (False, False, 20, "UNKNOWN"),
+    ],
+)
+def test_an_audit_tells_that_a_command_never_came(house: House, before: bool, shows_it: bool, others: int, state: str) -> None:
+    """The audit's own counter is above that of the lost command: ``last_counter`` tells nothing."""
+    house.attach()
+    earlier = house.ping() if before else None
+    if earlier:
+        house.event(earlier, "sent")
+        house.event(earlier, "result", outcome="executed")
+    command = house.switch(expires_in_s=10, deadline_s=30)
+    house.event(command, "sent")
+    house.later(3600)
+    audit = house.audit()
+    listed = [running(audit)] + [running(audit) | {"command_id": f"{n:032x}"} for n in range(others)]
+    listed += [running(earlier) | {"outcome": "executed"}] if earlier and shows_it else []
+    journal = {"last_counter": 9, "open_switch": None, "commands": listed}
+    house.event(audit, "result", outcome="executed", evidence={"journal": journal})
+    assert house.state(command) == state
+
+
+def test_a_late_audit_tells_nothing_of_what_came_after_it(house: House) -> None:
+    house.attach()
+    audit = house.audit()
+    house.event(audit, "sent")
+    house.later(2 * 3600)
+    command = house.switch(expires_in_s=10, deadline_s=30)
+    house.event(command, "sent")
+    house.later(3600)
+    journal = {"last_counter": 1, "open_switch": None, "commands": [running(audit)]}
+    assert house.event(audit, "result", outcome="executed", evidence={"journal": journal}) == "EXECUTED"
+    assert house.state(command) == "UNKNOWN"
 
 
 @pytest.mark.parametrize("journal", [None, 3, {"commands": 3}, {"commands": [3]}, {"last_counter": "x"}, {"open_switch": [1]}])

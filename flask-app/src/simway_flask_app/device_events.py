@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 SEALS_MAX = 8
 """A command refused for its counter is sealed anew at most this often."""
+JOURNAL_COMMANDS = 16
+"""A device's journal lists at least so many commands, or all there are (docs/protocol.md, 8)."""
 ACTOR = "dispatcher"
 DEVICE = "device"
 
@@ -86,7 +88,7 @@ class DeviceEvents:
         if after is State.CONFIRMING:
             self._confirm(connection, row, now_us)
         if row.kind == "audit" and after is State.EXECUTED:
-            self._resolve(connection, row.device, event, now_us)
+            self._resolve(connection, row, event, now_us)
 
     def _confirm(self, connection: Connection, row: Any, now_us: int) -> None:
         key_version = connection.execute(select(devices.c.key_version).where(devices.c.device == row.device)).scalar_one()
@@ -108,16 +110,17 @@ class DeviceEvents:
                 reason=event.reason, evidence=_evidence(event), counter=None,
             )  # fmt: skip
 
-    def _resolve(self, connection: Connection, device: str, event: CommandEvent, now_us: int) -> None:
+    def _resolve(self, connection: Connection, audit: Any, event: CommandEvent, now_us: int) -> None:
         """An audit brings the device's journal: it may tell what became of commands whose end is UNKNOWN."""
         journal = event.evidence.get("journal")
         if not isinstance(journal, dict):
             return
-        for row in commands.unresolved(connection, device):
+        for row in commands.unresolved(connection, audit.device):
             try:
-                happened = ledger.event_of_audit(journal, row.kind, row.command_id, row.counter or 0)
+                reaches_back = _reaches_back(connection, journal, row, audit)
+                happened = ledger.event_of_audit(journal, row.kind, row.command_id, reaches_back=reaches_back)
             except (TypeError, ValueError, AttributeError, KeyError):
-                log.warning("a journal that cannot be read", device=device)
+                log.warning("a journal that cannot be read", device=audit.device)
                 return
             after = None if happened is None else ledger.move(row.kind, State(row.state), happened)
             if after is not None:
@@ -131,6 +134,21 @@ class DeviceEvents:
     def _alarm(self, device: str, reported: object) -> None:
         self._on_alarm()
         log.error("a device reports a command counter that cannot be true; it is not believed", device=device, reported=reported)
+
+
+def _reaches_back(connection: Connection, journal: dict[str, Any], row: Any, audit: Any) -> bool:
+    """True when the journal would show the command ``row``, had the device ever taken it on.
+
+    The device took on the audit, so it takes nothing of a lower counter any more. A short journal is whole, unless it is that of
+    a device that forgot what we know it did; a full one reaches as far back as its oldest command.
+    """
+    if row.counter is None or audit.counter is None or row.counter > audit.counter:
+        return False
+    entries = journal["commands"]
+    listed = [str(entry["command_id"]) for entry in entries if entry["outcome"] != "cancelled"]  # a CANCEL may come late
+    if commands.any_before(connection, row, listed):
+        return True
+    return len(entries) < JOURNAL_COMMANDS and not commands.heard_before(connection, row, DEVICE)
 
 
 def _meaning(row: Any, event: CommandEvent) -> Event | None:

@@ -170,11 +170,11 @@ def event_of_closed(outcome: str) -> Event | None:
     return _CLOSINGS.get(outcome)
 
 
-def event_of_audit(journal: Mapping[str, Any], kind: str, command_id: str, counter: int) -> Event | None:
+def event_of_audit(journal: Mapping[str, Any], kind: str, command_id: str, *, reaches_back: bool) -> Event | None:
     """What an audit tells of a command whose end is UNKNOWN; None when it leaves that open.
 
-    ``journal`` is the device's (docs/protocol.md): ``last_counter``, ``open_switch`` and ``commands``, the newest first. A
-    command that is not there, and whose counter is above the last accepted one, never arrived.
+    ``journal`` is the device's (docs/protocol.md): ``open_switch`` and ``commands``, the newest first. ``reaches_back``: it
+    would show the command, had the device ever taken it on; one that is not there then never arrived.
     """
     if (journal.get("open_switch") or {}).get("command_id") == command_id:
         return None
@@ -184,4 +184,4 @@ def event_of_audit(journal: Mapping[str, Any], kind: str, command_id: str, count
                 return event_of_closed(entry["closed"])
             unproved = entry.get("outcome") == "executed" and kind == "switch"
             return None if unproved else event_of_result(kind, entry.get("outcome", ""), entry.get("reason", ""), proves=False)
-    return Event.REFUSED if int(journal.get("last_counter", counter)) < counter else None
+    return Event.REFUSED if reaches_back else None

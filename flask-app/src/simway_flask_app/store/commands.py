@@ -204,6 +204,19 @@ def unresolved(connection: Connection, device: str) -> Sequence[Any]:
     return connection.execute(query.order_by(commands.c.created_us).with_for_update()).all()
 
 
+def any_before(connection: Connection, row: Any, command_ids: Sequence[str]) -> bool:
+    """True when one of these commands of the same device was sealed before ``row``."""
+    older = and_(commands.c.device == row.device, commands.c.counter < row.counter, commands.c.command_id.in_(command_ids))
+    return connection.execute(select(commands.c.command_id).where(older).limit(1)).first() is not None
+
+
+def heard_before(connection: Connection, row: Any, actor: str) -> bool:
+    """True when ``actor`` ever said anything of a command of the same device that was sealed before ``row``."""
+    joined = command_history.join(commands, command_history.c.command_id == commands.c.command_id)
+    older = and_(commands.c.device == row.device, commands.c.counter < row.counter, command_history.c.actor == actor)
+    return connection.execute(select(command_history.c.seq).select_from(joined).where(older).limit(1)).first() is not None
+
+
 def unsent(connection: Connection, device: str, counter: int) -> Sequence[Any]:
     """Sealed but unsent commands of a device whose counter is not above ``counter``; locked."""
     query = select(commands).where(
