@@ -52,6 +52,9 @@ class Sender:
         if version != self._seen_version:
             self._dropped = ranges.subtract(self._outbox.dropped(), self._dropped_sent)
             self._seen_version = version
+            if self._dropped and self._ahead:  # what was read ahead may be among them: a frame must not hold a number twice
+                self._next_seq = self._ahead[0].seq
+                self._ahead.clear()
         elif not self._ahead and not self._dropped and not self._again:
             return
         while self._endpoint.window() > 0 and self._send_one(now_us):
