@@ -12,7 +12,7 @@ from simway_flask_app.device_events import SEALS_MAX
 from simway_flask_app.dispatcher import EXPIRE_GRACE_US
 from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.store.commands import ANSWER_GRACE_US
-from simway_flask_app.store.port import NotCancellable
+from simway_flask_app.store.port import Command, NotCancellable
 from simway_flask_app.store.schema import dead_letters
 from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
 from simway_protocol.identity import derive_device_key
@@ -363,6 +363,20 @@ def test_cancelling_after_sending_is_answered_by_the_device(house: House) -> Non
     assert house.event(command, "result", outcome="executed") == "EXECUTED"
     with pytest.raises(NotCancellable):
         use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us)
+
+
+def test_a_command_refused_for_its_counter_is_not_sealed_anew_once_its_cancel_is_asked(house: House) -> None:
+    house.attach()
+    command = house.switch()
+    house.event(command, "sent")
+    use_cases.cancel(house.store, "demo", command.command_id, actor="api", now_us=house.now_us)
+    house.turn()
+    assert [message.type for message in house.downlink()] == ["command", "cancel"]
+    refused: dict[str, Any] = {"outcome": "refused", "reason": "counter", "evidence": {"last_counter": 99}}
+    assert house.event(command, "result", **refused) == "CANCELLED"
+    house.turn()
+    assert len(house.downlink()) == 2
+    assert house.event(command, "result", outcome="cancelled") == "CANCELLED"
 
 
 def test_the_gauges_show_what_is_open_and_count_what_moved(house: House) -> None:

@@ -102,7 +102,9 @@ class DeviceEvents:
             return  # an answer to an earlier seal, come late
         if not believed:
             self._alarm(row.device, reported)
-        if not believed or row.seals >= SEALS_MAX:
+        if row.cancel_requested_us is not None:
+            self._move(connection, row, Event.CANCELLED, event, now_us)  # it has not begun, and the refusal ends the CANCEL, too
+        elif not believed or row.seals >= SEALS_MAX:
             self._move(connection, row, Event.REFUSED, event, now_us)
         elif ledger.move(row.kind, State(row.state), Event.BAD_COUNTER) is not None:
             commands.transition(
