@@ -110,6 +110,12 @@ def test_dropped_ranges_alone_are_logged_and_acknowledged():
     assert admission.uplinks[0].dropped == [(1, 4)]
 
 
+def test_without_readings_the_first_number_means_nothing():
+    admission = admit([], numbered(3), [(1, 4), (9, 9)])
+    assert admission.verdicts == [(1, 4, Outcome.LOGGED, ""), (9, 9, Outcome.LOGGED, "")]
+    assert admission.letters == ()
+
+
 def test_a_frame_without_anything_asks_for_nothing():
     assert admit([], numbered(5), []) == ([], [], (), ())
 

@@ -101,7 +101,8 @@ def _is_epoch(epoch: str) -> bool:
 def _are_ranges(dropped: Sequence[Range], first_seq: int, count: int) -> bool:
     """Whether dropped ranges can be: few enough, in bounds, and none of them about a reading that is here."""
     return len(dropped) <= RANGES_MAX_PER_FRAME and all(
-        1 <= first <= last <= SEQUENCE_MAX and (last < first_seq or first >= first_seq + count) for first, last in dropped
+        1 <= first <= last <= SEQUENCE_MAX and (not count or last < first_seq or first >= first_seq + count)
+        for first, last in dropped
     )
 
 
