@@ -91,10 +91,11 @@ class World:
             random=os.urandom,
         )
         self.server.set_cookie_periods([CookiePeriod(START_US, os.urandom(32), os.urandom(32))])
+        self.letters = DeadLetters(self.log, loop)
         self.exchange = Exchange(
             self.server,
             events=Appender(self.log, loop, "device-events"),
-            letters=DeadLetters(self.log, loop),
+            letters=self.letters,
             counts=self.counts,
             check_device=lambda device, version: self.refusals.get(device),
             retention_us=30 * 86_400 * 10**6,
@@ -216,6 +217,20 @@ def test_what_cannot_be_admitted_is_refused_for_good_and_kept():
         (letter,) = [messages.decode("dead-letter", record.value) for record in world.log.records("dead-letter")]
         assert (letter.device, letter.seq, letter.reason, letter.reading) == ("demo", 1, "too_old", old)
         assert world.counts.rejected == {"too_old": 1}
+
+    run(scenario)
+
+
+def test_what_is_to_come_later_is_not_kept_as_a_dead_letter_yet():
+    async def scenario(world):
+        client = await world.attached()
+        batcher = world.exchange.batcher
+        batcher._backoff_s, batcher._away_until_s = 1.0, asyncio.get_running_loop().time() + 1_000
+        old = Reading("a", world.now_us - 40 * 86_400 * 10**6, 1)
+        client.endpoint.send_data(1, [old, *readings(world, 1)], [], world.now_us)
+        await world.until(lambda: client.of(Acknowledged))
+        assert client.of(Acknowledged)[0].later == [(1, 2)]
+        assert world.letters.by_reason == {}
 
     run(scenario)
 

@@ -94,14 +94,15 @@ class Exchange:
     def _take_data(self, event: DataReceived, now_us: int) -> None:
         head = Uplink(event.device, GATEWAY, now_us, event.epoch, event.first_seq)
         uplinks, verdicts, refusals, letters = admit_pack(event.records, head, event.dropped, self._retention_us)
+        if uplinks:
+            try:
+                self.batcher.add(uplinks, (event.session_id, event.epoch, verdicts, now_us))
+            except Busy as busy:
+                self._later(event.session_id, event.epoch, verdicts, "busy", busy.retry_after_ms)
+                return
         if letters:
             self._letters.add(letters)
         if not uplinks:
-            return
-        try:
-            self.batcher.add(uplinks, (event.session_id, event.epoch, verdicts, now_us))
-        except Busy as busy:
-            self._later(event.session_id, event.epoch, verdicts, "busy", busy.retry_after_ms)
             return
         counts = self._counts
         counts.uplinks += 1
