@@ -152,6 +152,7 @@ def test_every_kind_of_value_survives(site: Site) -> None:
 @pytest.mark.parametrize(
     "query",
     [
+        "sensor=%00", "sensor=a&sensor=b%00c",
         "limit=0", f"limit={limits.READINGS_LIMIT_MAX + 1}", "limit=ten", "limit=1&limit=2", "order=up", "sensors=cpu", "sensor=",
         "&".join(["sensor=x"] * (limits.SENSORS_MAX + 1)),
     ],
@@ -162,7 +163,7 @@ def test_a_bad_query_names_the_parameter(site: Site, query: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/devices", f"/devices/{DEVICE}/readings", f"/devices/{DEVICE}/commands"])
-@pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "=", "A" * 256, "eyJ0IjoxfQ"])
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "é", "=", "A" * 256, "eyJ0IjoxfQ", "AQA"])
 def test_a_cursor_of_somebody_else_is_refused(site: Site, path: str, cursor: str) -> None:
     problem(site.client.get(f"{API}{path}", query_string={"cursor": cursor}), 422, "bad_cursor")
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simway_flask_app import commands as use_cases
 from simway_flask_app.ledger import Event
 from simway_flask_app.store.port import StoreUnavailable
 from simway_flask_app.web import limits
 from simway_flask_app.web.app import services_of
 from simway_flask_app.web.changes import Changes, Message
+from simway_flask_app.web.context import utc_now_us
 from simway_flask_app.web.live import LiveEvents, Stream, TooManyStreams
 from simway_testing.waiting import wait_for
 from simway_testing.web_site import DEVICE, ICCIDS, Site
@@ -160,6 +162,34 @@ def test_a_database_that_goes_away_is_waited_for(site: Site, monkeypatch: pytest
     monkeypatch.setattr(site.store, "latest_changes", real)
     assert listener.wait_for("readings")["readings"][0]["value"] == 7.0
     assert not listener.ended
+
+
+@pytest.mark.parametrize("device", ["%00", "no%20id", "a%0A", "x" * 65, ""])
+def test_a_stream_of_what_is_no_device_id_is_refused(site: Site, device: str) -> None:
+    """PostgreSQL refuses NUL: such a question would end every look at the feeds."""
+    assert site.client.get(f"{API}/events?device={device}").status_code == 422
+    assert services_of(site.app).live.open_streams == 0
+
+
+def test_what_one_look_read_is_told_though_the_database_goes_away_in_the_middle(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    command = use_cases.ping(site.store, DEVICE, actor="api", now_us=utc_now_us())
+    changes = Changes(site.store)
+
+    def away(*_: object, **__: object) -> Any:
+        raise StoreUnavailable("away")
+
+    site.measure("cpu", 7.0)
+    use_cases.cancel(site.store, DEVICE, command.command_id, actor="api", now_us=utc_now_us())
+    for name in ("command_changes", "command_history", "devices"):
+        with monkeypatch.context() as patched:
+            patched.setattr(site.store, name, away)
+            with pytest.raises(StoreUnavailable):
+                changes.poll({None})
+    told = [message.frame.split(b"\n", 1)[0] for message in changes.poll({None})]
+    assert told == [b"event: readings", b"event: command", b"event: device"]
+    assert changes.poll({None}) == []
 
 
 def test_no_stream_is_opened_while_the_database_is_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

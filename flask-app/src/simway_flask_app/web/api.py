@@ -14,11 +14,12 @@ from simway_flask_app.web.context import ACTOR, Services, services
 from simway_flask_app.web.limits import STREAM_RETRY_S
 from simway_flask_app.web.live import TooManyStreams
 from simway_flask_app.web.operations import Operations, Reply
-from simway_flask_app.web.problems import Problem, problem_response
+from simway_flask_app.web.problems import FieldError, Problem, problem_response
 
 log = structlog.get_logger(__name__)
 
 PREFIX = "/api/v1"
+NOT_A_DEVICE_ID = "A device id is 1 to 64 of A-Z a-z 0-9 . _ : - and begins with a letter or digit."
 operations = Operations()
 
 
@@ -132,7 +133,7 @@ def sign_out() -> Response:
 def add_device(body: schemas.NewDevice) -> Reply:
     """Registers a device and shows its key, this once."""
     if not is_device_id(body.id):
-        raise Problem(422, "bad_request", "A device id is 1 to 64 of A-Z a-z 0-9 . _ : - and begins with a letter or digit.")
+        raise Problem(422, "bad_request", NOT_A_DEVICE_ID)
     ports = services()
     ports.store.add_device(body.id, name=body.name, now_us=ports.now_us())
     detail = ports.store.device(body.id)
@@ -329,6 +330,8 @@ def stream_events(query: schemas.EventsQuery) -> Response:
     ``device``, each as in this API and with the device's id. Connect again when it ends, and read anew what was missed."""
     if request.method == "HEAD":
         return Response(mimetype="text/event-stream")
+    if query.device is not None and not is_device_id(query.device):
+        raise Problem(422, "bad_request", NOT_A_DEVICE_ID, errors=[FieldError("query.device", "no device id")])
     try:
         stream = services().live.subscribe(query.device)
     except TooManyStreams as error:

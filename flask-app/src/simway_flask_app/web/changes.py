@@ -35,10 +35,17 @@ class Changes:
         self._latest.poll()
         self._command_seq = store.last_command_seq()
         self._details: dict[str, DeviceDetail] = {}
+        self._found: list[Message] = []
 
     def poll(self, devices: Set[str | None]) -> list[Message]:
-        """What happened since the last call; of all devices when ``devices`` holds None. Raises ``StoreError``."""
-        return [*self._readings(), *self._commands(), *self._devices(devices)]
+        """What happened since the last call; of all devices when ``devices`` holds None.
+
+        Raises ``StoreError``; what was found before it comes with the next call.
+        """
+        for look in (self._readings, self._commands, lambda: self._devices(devices)):
+            self._found += look()
+        found, self._found = self._found, []
+        return found
 
     def _readings(self) -> list[Message]:
         by_device: dict[str, list[Any]] = defaultdict(list)
@@ -50,9 +57,10 @@ class Changes:
         rows = self._store.command_changes(self._command_seq)
         if not rows:
             return []
-        self._command_seq = rows[-1].seq
         changed = dict.fromkeys((row.device, row.command_id) for row in rows)
-        return [self._command(device, command_id) for device, command_id in changed]
+        messages = [self._command(device, command_id) for device, command_id in changed]
+        self._command_seq = rows[-1].seq
+        return messages
 
     def _command(self, device: str, command_id: str) -> Message:
         row, history = self._store.command(device, command_id), self._store.command_history(command_id)

@@ -23,9 +23,12 @@ def decode(cursor: str | None) -> str:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if data[:1] != _MARK:
             raise bad_cursor()
-        return data[1:].decode()
+        position = data[1:].decode("ascii")
     except (binascii.Error, ValueError) as error:
         raise bad_cursor() from error
+    if not position.isprintable():
+        raise bad_cursor()
+    return position
 
 
 def bad_cursor() -> Problem:

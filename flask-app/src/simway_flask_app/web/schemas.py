@@ -95,7 +95,7 @@ class ReadingsQuery(Struct, forbid_unknown_fields=True):
     """Which readings: ``from <= time < to``."""
 
     sensor: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=SENSOR_MAX_CHARS)]],
+        list[Annotated[str, Meta(min_length=1, max_length=SENSOR_MAX_CHARS, pattern=r"^[^\u0000]*$")]],
         Meta(max_length=limits.SENSORS_MAX, description="may come several times; none means every sensor"),
     ] = []
     from_: TimeParameter | None = field(name="from", default=None)
@@ -115,10 +115,7 @@ class CommandsQuery(Struct, forbid_unknown_fields=True):
 class EventsQuery(Struct, forbid_unknown_fields=True):
     """Which events."""
 
-    device: (
-        Annotated[str, Meta(min_length=1, max_length=DEVICE_ID_MAX_CHARS, description="events of this device; none means all")]
-        | None
-    ) = None
+    device: Annotated[DeviceId, Meta(description="events of this device; none means all")] | None = None
 
 
 # --- out ---------------------------------------------------------------------------------------------------------------
