@@ -126,6 +126,19 @@ def test_an_unanswered_command_is_repeated_with_growing_waits_and_new_counters()
     assert sent(link, Type.COMMAND) == 7
 
 
+def test_a_servers_clock_that_is_set_back_holds_up_no_repetition():
+    link = make_link()
+    link.attached()
+    submit(link)
+    link.server.take_output(link.now_us)
+    earlier_us = link.now_us - 3_600 * S_US
+    link.server.tick(earlier_us)
+    again = [parse_header(frame).type for frame, _ in link.server.take_output(earlier_us)]
+    assert (again, link.server.sessions) == ([Type.COMMAND], 1)
+    ended = [event.reason for second in range(200) for event in link.server.tick(earlier_us + second * S_US) if second > 110]
+    assert ended == ["idle"]
+
+
 def test_a_repeated_command_is_receipted_again_without_the_shell():
     link = make_link()
     link.attached()

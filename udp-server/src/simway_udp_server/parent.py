@@ -86,7 +86,7 @@ class Parent:
         for key, _ in self._selector.select(LOOP_S):
             self._read(key.data)
         now_us = time.time_ns() // 1_000
-        if now_us - self._periods[-1][0] >= COOKIE_PERIOD_US:
+        if not 0 <= now_us - self._periods[-1][0] < COOKIE_PERIOD_US:  # below 0: the clock was set back
             self._new_period()
         for slot in self._slots:
             if slot.process is None and time.monotonic() >= slot.start_at_s:

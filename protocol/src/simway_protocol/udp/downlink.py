@@ -101,6 +101,14 @@ class Timers:
             due.append(heapq.heappop(self._heap)[2])
         return due
 
+    def hasten(self, now_us: int) -> None:
+        """Makes everything due by ``now_us`` at the latest: the clock was set back."""
+        for _, _, thing in self._heap:
+            if isinstance(thing, Pending):
+                thing.due_us = min(thing.due_us, now_us)
+        self._heap = [(min(due_us, now_us), order, thing) for due_us, order, thing in self._heap]
+        heapq.heapify(self._heap)
+
     @property
     def next_us(self) -> int | None:
         """When the first is due."""

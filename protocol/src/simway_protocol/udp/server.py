@@ -31,7 +31,7 @@ from simway_protocol.udp.server_progress import TAKE, progress, shelf_of
 from simway_protocol.udp.server_reception import Answer, Reception
 from simway_protocol.udp.server_session import Session
 from simway_protocol.udp.server_table import SessionTable
-from simway_protocol.udp.timing import COMMAND_RTO_US, IDLE_TIMEOUT_US, VALIDATION_PINGS_MAX, backoff_us
+from simway_protocol.udp.timing import COMMAND_RTO_US, IDLE_TIMEOUT_US, SECOND_US, VALIDATION_PINGS_MAX, backoff_us
 
 __all__ = ["CookiePeriod", "ServerEndpoint"]
 
@@ -69,6 +69,7 @@ class ServerEndpoint:
         self._reception = Reception(self._jar, self._table, device_key, check_device, random, worker_index)
         self._downlink = Downlink()
         self._timers = Timers()
+        self._now_us = 0
         self._dirty: list[Session] = []
         self._out: list[tuple[bytes, Address]] = []
         self._events: list[ServerEvent] = []
@@ -230,6 +231,7 @@ class ServerEndpoint:
 
     def take_output(self, now_us: int) -> list[tuple[bytes, Address]]:
         """The datagrams to send now: what was acknowledged since the last call goes in one ACK a session, if one holds it."""
+        self._look_at_clock(now_us)
         self._send_due(now_us)
         dirty, self._dirty = self._dirty, []
         for session in dirty:
@@ -264,6 +266,13 @@ class ServerEndpoint:
         for pending in self._downlink.of(device):
             pending.attempts = pending.due_us = 0
             self._timers.add(now_us, pending)
+
+    def _look_at_clock(self, now_us: int) -> None:
+        """A clock that was set back must not hold up timers until it is there again."""
+        if now_us < self._now_us - SECOND_US:
+            self._timers.hasten(now_us)
+            self._table.begin_anew(now_us)
+        self._now_us = now_us
 
     def _send_due(self, now_us: int) -> None:
         for thing in self._timers.pop_due(now_us):
@@ -306,6 +315,7 @@ class ServerEndpoint:
 
     def tick(self, now_us: int) -> list[ServerEvent]:
         """Does what is due: retransmissions, idle sessions. Call at ``next_deadline_us`` and after ``submit``."""
+        self._look_at_clock(now_us)
         self._events += self._table.sweep(now_us)
         self._send_due(now_us)
         return self._take_events()

@@ -83,6 +83,13 @@ class SessionTable:
         self.next_sweep_us = now_us + self._sweep_interval_us if self.by_id else None
         return ended
 
+    def begin_anew(self, now_us: int) -> None:
+        """No silence began after ``now_us``: the clock was set back."""
+        for session in self.by_id.values():
+            session.last_us = min(session.last_us, now_us)
+        if self.next_sweep_us is not None:
+            self.next_sweep_us = min(self.next_sweep_us, now_us + self._sweep_interval_us)
+
     def _is_over(self, session: Session, now_us: int) -> bool:
         limit_us = self.idle_timeout_us if session.confirmed else UNCONFIRMED_TIMEOUT_US
         return now_us - session.last_us >= limit_us or session.counter >= COUNTER_MAX - _COUNTER_ROOM
