@@ -16,7 +16,7 @@ from simway_flask_app.store.port import Command, NotCancellable
 from simway_flask_app.store.schema import dead_letters
 from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
 from simway_protocol.identity import derive_device_key
-from simway_protocol.messages import Attached, CommandEvent, Detached, decode, encode
+from simway_protocol.messages import Attached, CommandEvent, Detached, Inventory, decode, encode
 from simway_testing.ledger_house import ALPHA, BETA, MASTER, PROFILES, T0_US, House, inventory
 from sqlalchemy import select
 
@@ -421,6 +421,18 @@ def test_sessions_and_inventories_are_kept(house: House) -> None:
     session = house.store.device("demo").session
     assert session is not None
     assert (session.detached_us, session.detached_reason) == (house.now_us + 5, "idle")
+
+
+def test_the_newest_inventory_is_that_of_the_newest_session_whatever_a_clock_says(house: House) -> None:
+    house.attach()
+    inventory(house, ALPHA)
+    older, house.now_us = house.generation, house.now_us - 3600_000_000
+    house.attach(BETA)
+    inventory(house, BETA)
+    house.tell(Inventory("demo", "udp", older, house.now_us + 7200_000_000, "89" * 16, ALPHA, PROFILES))
+    held = house.store.device("demo").inventory
+    assert held is not None
+    assert (held.active_iccid, held.generation) == (BETA, house.generation)
 
 
 def test_an_event_that_cannot_be_kept_stops_nobody(house: House) -> None:

@@ -100,15 +100,15 @@ def note_detached(connection: Connection, event: Detached) -> None:
 
 
 def note_inventory(connection: Connection, event: Inventory) -> None:
-    """Keeps the inventory, unless a newer one is known."""
+    """Keeps the inventory, unless one of a newer session is known. Events come in order, and a gateway's clock may step back."""
     values = {
         "eid": event.eid, "active_iccid": event.active_iccid, "profiles": msgspec.json.encode(event.profiles).decode(),
         "t_us": event.t_us, "generation": event.generation,
     }  # fmt: skip
-    known = connection.execute(select(inventories.c.t_us).where(inventories.c.device == event.device)).scalar()
+    known = connection.execute(select(inventories.c.generation).where(inventories.c.device == event.device)).scalar()
     if known is None:
         connection.execute(insert(inventories).values(device=event.device, **values))
-    elif known <= event.t_us:
+    elif known <= event.generation:
         connection.execute(update(inventories).where(inventories.c.device == event.device).values(values))
 
 
