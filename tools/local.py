@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from honcho.environ import parse as parse_env_file
+from simway_backbone.settings import Env
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
@@ -29,7 +30,8 @@ class Port:
     kind: socket.SocketKind = socket.SOCK_STREAM
 
     def number(self, settings: Mapping[str, str]) -> int:
-        return int(settings.get(self.setting) or self.default)
+        """Raises ``SettingError`` for what is no port."""
+        return Env(settings).port(self.setting, self.default)
 
     def host(self, settings: Mapping[str, str]) -> str:
         return settings.get(self.host_setting) or HOSTS[self.host_setting]

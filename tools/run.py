@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 from local import METRICS, PORTS, ROOT, WEB, RunLock, local_settings
+from simway_backbone.settings import SettingError
 
 READY_WITHIN_S = 60.0
 FIRST_READING_WITHIN_S = 10.0
@@ -112,6 +113,7 @@ def end_children(seconds: float) -> None:
 
 
 def check_ports(settings: Mapping[str, str]) -> None:
+    """Ends the program, with a line for each, when ports cannot be listened on."""
     troubles = [trouble for port in PORTS if (trouble := port.trouble(settings))]
     if troubles:
         print("\n".join(f"simway: {trouble}" for trouble in troubles), file=sys.stderr)
@@ -162,7 +164,13 @@ def supervise(settings: Mapping[str, str]) -> int:
 
 
 def main() -> None:
-    settings = local_settings(os.environ)
+    try:
+        settings = local_settings(os.environ)
+        for port in PORTS:
+            port.number(settings)
+    except SettingError as error:
+        print(f"simway: {error}", file=sys.stderr)
+        sys.exit(2)
     with RunLock() as lock:
         if not lock.held:
             sys.exit("simway: it is already running from this folder (var/ is in use)")

@@ -94,3 +94,11 @@ def test_every_process_of_the_procfile_is_in_compose_too() -> None:
     assert {name: command.removeprefix("exec ").split() for name, command in commands.items()} == {
         name: services[name]["command"] for name in commands
     }
+
+
+@pytest.mark.parametrize(("setting", "value"), [("WEB_PORT", "abc"), ("UDP_PORT", "70000"), ("MODEM_METRICS_PORT", "-1")])
+def test_make_run_names_the_setting_that_is_no_port(copy: Path, setting: str, value: str) -> None:
+    done = tool(copy, sys.executable, "tools/run.py", **{setting: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"simway: {setting}=")
+    assert len(done.stderr.splitlines()) == 1
