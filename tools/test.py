@@ -6,15 +6,14 @@ to run (all without any): check unit contract e2e faults.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 import system_packages
+from junit import Counts, counts
 from local import ROOT, VAR
 
 UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "bench", "tests/repo")
@@ -28,21 +27,20 @@ class Result:
 
     stage: str
     seconds: float
-    passed: int
-    failed: int
-    skipped: int
+    counts: Counts
     ok: bool
 
     def line(self) -> str:
-        counts = f"{self.passed:>5} passed {self.failed:>3} failed {self.skipped:>3} skipped"
-        return f"  {self.stage:<9} {counts}  {self.seconds:>6.1f} s  {'ok' if self.ok else 'FAILED'}"
+        passed, failed, skipped = self.counts
+        tests = f"{passed:>5} passed {failed:>3} failed {skipped:>3} skipped"
+        return f"  {self.stage:<9} {tests}  {self.seconds:>6.1f} s  {'ok' if self.ok else 'FAILED'}"
 
 
 def check() -> Result:
     """``make check``, counted as one test."""
     begin = time.monotonic()
     ok = subprocess.run(["make", "-s", "check"], cwd=ROOT, check=False).returncode == 0
-    return Result("check", time.monotonic() - begin, int(ok), int(not ok), 0, ok)
+    return Result("check", time.monotonic() - begin, Counts(int(ok), int(not ok), 0), ok)
 
 
 def pytest(stage: str, *arguments: str) -> Callable[[], Result]:
@@ -55,28 +53,15 @@ def pytest(stage: str, *arguments: str) -> Callable[[], Result]:
         begin = time.monotonic()
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        passed, failed, skipped = counts(report)
-        return Result(stage, time.monotonic() - begin, passed, failed, skipped, code == 0)
+        return Result(stage, time.monotonic() - begin, counts(report), code == 0)
 
     return run
-
-
-def counts(report: os.PathLike[str]) -> tuple[int, int, int]:
-    """Passed, failed (errors too) and skipped tests of a JUnit file; nothing but one failure where there is none."""
-    try:
-        suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
-    except (OSError, ElementTree.ParseError):
-        return 0, 1, 0
-    total, failed, errors, skipped = (
-        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
-    )
-    return total - failed - errors - skipped, failed + errors, skipped
 
 
 STAGES: dict[str, Callable[[], Result]] = {
     "check": check,
     "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
-    "contract": pytest("contract", "tests/contract"),
+    "contract": pytest("contract", "-n", "2", "--dist", "loadfile", "tests/contract"),
     "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run"),
     "faults": pytest("faults", *TWO_AT_ONCE, "tests/faults"),
 }
@@ -95,8 +80,7 @@ def main() -> None:
     print("\n".join(result.line() for result in results))
     for need in absent:
         print(f"  not on this machine, so its tests were skipped: {need}")
-    passed, failed, skipped = (sum(getattr(result, name) for result in results) for name in ("passed", "failed", "skipped"))
-    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    print(Counts(*map(sum, zip(*(result.counts for result in results), strict=True))).line(), flush=True)
     sys.exit(0 if all(result.ok for result in results) else 1)
 
 

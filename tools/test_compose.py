@@ -13,13 +13,15 @@ import sys
 from contextlib import ExitStack
 
 import system_packages
-from local import ROOT
+from junit import counts
+from local import ROOT, VAR
 
 PORTS = (
     "WEB_PORT", "KAFKA_PORT", "GRAFANA_PORT", "UDP_METRICS_PORT", "RECORDER_METRICS_PORT", "DISPATCHER_METRICS_PORT",
     "MODEM_METRICS_PORT",
 )  # fmt: skip
 HEALTHY_WITHIN_S = 300
+REPORT = VAR / "test" / "compose.xml"
 
 
 def free_ports() -> dict[str, str]:
@@ -40,9 +42,9 @@ class Stack:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
         self.environment |= free_ports() | {"COMPOSE_PROJECT_NAME": self.project, "SIMWAY_IMAGE": f"{self.project}:test"}
 
-    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [str(ROOT / "tools" / "compose"), *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, check=check)
+    def compose(self, *arguments: str, check: bool = True, stderr: int | None = None) -> subprocess.CompletedProcess[str]:
+        command, env = [str(ROOT / "tools" / "compose"), *arguments], self.environment
+        return subprocess.run(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=stderr, check=check)
 
     def up(self) -> None:
         self.compose("up", "--detach", "--build", "--quiet-pull", "--wait", "--wait-timeout", str(HEALTHY_WITHIN_S))
@@ -55,7 +57,7 @@ class Stack:
         return self.compose("exec", "-T", "web", "cat", "/secrets/web/admin.token").stdout.strip()
 
     def remove(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5", check=False, stderr=subprocess.DEVNULL)
         for engine in filter(shutil.which, ("docker", "podman")):
             subprocess.run([engine, "image", "rm", self.environment["SIMWAY_IMAGE"]], capture_output=True, check=False)
 
@@ -67,7 +69,7 @@ def run_tests(stack: Stack) -> int:
         "SIMWAY_E2E_UDP": f"127.0.0.1:{stack.environment['UDP_PORT']}",
         "SIMWAY_E2E_TOKEN": stack.token(),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "tests/e2e", "tests/compose"]
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={REPORT}", "tests/e2e", "tests/compose"]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
@@ -78,6 +80,7 @@ def main() -> None:
     stack = Stack()
     ports = ", ".join(f"{name}={stack.environment[name]}" for name in (*PORTS, "UDP_PORT"))
     print(f"simway: building and starting {stack.project}: {ports}", flush=True)
+    REPORT.unlink(missing_ok=True)
     code = 1
     try:
         stack.up()
@@ -88,6 +91,7 @@ def main() -> None:
         if code:
             stack.show_what_is_wrong()
         stack.remove()
+    print(counts(REPORT).line(), flush=True)
     sys.exit(code)
 
 

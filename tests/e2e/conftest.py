@@ -12,10 +12,12 @@ from collections.abc import Iterator
 import pytest
 from simway_testing import scratch
 from simway_testing.api import Api
-from simway_testing.pairs import PAIRS, servers_of, urls
+from simway_testing.pairs import PAIRS, REAL, SQLITE, servers_of, urls
 from simway_testing.platform import Front, running
 
 EXTERNAL = "SIMWAY_E2E_URL"
+MORE = {SQLITE: {}, REAL: {"UDP_WORKERS": "2"}}
+"""Settings that a pair is run with besides: several UDP processes belong to a larger installation."""
 HERE = ["a running platform"] if os.environ.get(EXTERNAL) else PAIRS
 
 
@@ -29,7 +31,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
             yield external
             external.stop_modems()
         else:
-            with servers_of(request.param) as servers, running(directory, **urls(servers)) as platform:
+            with servers_of(request.param) as servers, running(directory, **urls(servers), **MORE[request.param]) as platform:
                 yield platform
 
 
