@@ -254,6 +254,21 @@ def test_power_that_never_lasts_brings_the_device_back(make_world: Any) -> None:
     assert world.active_iccid() == before
 
 
+def test_a_device_that_booted_too_often_goes_back_even_if_it_never_saw_the_card(make_world: Any) -> None:
+    world = make_world()
+    world.server.confirms = False
+    before, target, uicc = world.active_iccid(), world.other_iccid(), world.sim.use()
+    command_id = bytes(range(16))
+    world.journal.accept(CommandRecord(command_id, "switch", 1, world.now_us))
+    world.journal.begin_switch(OpenSwitch(command_id, before, target, 600, world.now_us, boots=switch.BOOTS_MAX))
+    uicc.enable(target)
+    world.power_off()
+    world.boot()
+    world.until(lambda: world.server.closings(command_id), within_s=60)
+    assert world.server.closings(command_id) == ["rolled_back"]
+    assert world.active_iccid() == before
+
+
 class LosingCard:
     """Loses the answer to the first EnableProfile, which the card has carried out."""
 
