@@ -17,7 +17,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 from simway_backbone import kafka_reader
-from simway_backbone.kafka_log import KafkaLog
+from simway_backbone.kafka_log import LANES, KafkaLog
 from simway_backbone.log import LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.topics import TOPICS
 from simway_testing import Unavailable, kafka_server, scratch, strict
@@ -182,9 +182,10 @@ def test_a_topic_made_again_is_another(broker: Broker, log: KafkaLog) -> None:
 
 
 def test_a_producer_that_cannot_go_on_is_replaced(log: KafkaLog) -> None:
+    lane = log._lanes[1 % LANES]
     first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
-    assert isinstance(log._failed(log._producer, kafka_errors.OutOfOrderSequenceNumberError()), LogUnavailable)
-    assert log._producer is None
+    assert isinstance(log._failed(lane, lane.producer, kafka_errors.OutOfOrderSequenceNumberError()), LogUnavailable)
+    assert lane.producer is None
     assert log.append("made", 1, [(None, b"y")]).result(WAIT_S) == first + 1
 
 

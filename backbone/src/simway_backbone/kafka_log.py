@@ -3,6 +3,9 @@
 Durable means: ``acks=all``; on a cluster of three and more, replication 3 with min.insync.replicas 2; on a single broker, where
 that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. The producer is idempotent: its own
 retries write nothing twice. How readers read: ``kafka_reader``.
+
+Appends go over several lanes, by partition, each a producer with a connection of its own: a broker takes one request of a
+connection after the other, and syncs the partitions in a request one by one; over lanes it syncs them side by side.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ DELIVERY_TIMEOUT_S = 10.0
 REPLICATION = 3
 WAITING_MAX_BYTES = 64_000_000
 SEGMENTS_PER_RETENTION = 24
+LANES = 8
+"""As many requests as a broker works on at once (``num.io.threads``, by default 8)."""
 
 _EARLIEST, _END = -2, -1
 """Timestamps that stand for a partition's first and next offset (Kafka protocol, ListOffsets)."""
@@ -60,6 +65,16 @@ def topic_settings(topic: Topic, brokers: int) -> dict[str, str]:
     return settings
 
 
+class _Lane:
+    """The way of some partitions to the brokers: connected at first use. ``connecting``: appends that wait for that."""
+
+    __slots__ = ("connecting", "producer")
+
+    def __init__(self) -> None:
+        self.producer: Any = None
+        self.connecting = 0
+
+
 class KafkaLog:
     """See ``Log``. Connects at first use, and again after an outage."""
 
@@ -78,10 +93,9 @@ class KafkaLog:
         self._start_timeout_s, self._delivery_timeout_s = start_timeout_s, delivery_timeout_s
         self._lock = threading.RLock()
         self._admin: Any = None
-        self._producer: Any = None
+        self._lanes = [_Lane() for _ in range(LANES)]
         self._counts: dict[str, int] = {}
         self._connector = ThreadPoolExecutor(1, "log-connect")
-        self._connecting = 0
         self._waiting_bytes = 0
         self._count_lock = threading.Lock()
         self._closed = False
@@ -94,7 +108,7 @@ class KafkaLog:
                 self._make_missing_topics()
                 for name in self._descriptors:
                     self.partitions(name)
-                self._connect_producer()
+                self._connect(self._lanes[0])
                 return
             except LogUnavailable as error:
                 if time.monotonic() > deadline_s:
@@ -125,19 +139,20 @@ class KafkaLog:
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
         size = sum(len(value) + 100 for _, value in records)
+        lane = self._lanes[partition % LANES]
         with self._count_lock:
             if self._closed or self._waiting_bytes + size > WAITING_MAX_BYTES:
                 why = "the log is closed" if self._closed else f"more than {WAITING_MAX_BYTES} bytes wait for Kafka"
                 future.set_exception(LogUnavailable(why))
                 return future
             self._waiting_bytes += size
-            ready = self._producer is not None and topic in self._counts and not self._connecting
-            self._connecting += not ready
+            ready = lane.producer is not None and topic in self._counts and not lane.connecting
+            lane.connecting += not ready
         future.add_done_callback(lambda _: self._count(-size))
         if ready:
-            self._send(future, topic, partition, records)
+            self._send(lane, future, topic, partition, records)
         else:
-            self._connector.submit(self._connect_and_send, future, topic, partition, records)
+            self._connector.submit(self._connect_and_send, lane, future, topic, partition, records)
         return future
 
     def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
@@ -150,10 +165,14 @@ class KafkaLog:
             self._closed = True
         self._connector.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            producer, self._producer, admin, self._admin = self._producer, None, self._admin, None
-        if producer:
+            admin, self._admin = self._admin, None
+            producers = [lane.producer for lane in self._lanes if lane.producer is not None]
+            for lane in self._lanes:
+                lane.producer = None
+        deadline_s = time.monotonic() + timeout_s
+        for producer in producers:
             with contextlib.suppress(kafka_errors.KafkaError):
-                producer.flush(timeout_s)
+                producer.flush(max(0.0, deadline_s - time.monotonic()))
             _discard(producer)
         if admin:
             admin.close()
@@ -206,9 +225,9 @@ class KafkaLog:
                     admin.close()
                 raise unavailable(self._servers, error) from error
 
-    def _connect_producer(self) -> None:
+    def _connect(self, lane: _Lane) -> None:
         with self._lock:
-            if self._producer is not None or self._closed:
+            if lane.producer is not None or self._closed:
                 return
             try:
                 producer = KafkaProducer(
@@ -225,46 +244,46 @@ class KafkaLog:
                     producer.partitions_for(name)
             except (kafka_errors.KafkaError, OSError) as error:
                 raise unavailable(self._servers, error) from error
-            self._producer = producer
+            lane.producer = producer
 
-    def _connect_and_send(self, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
+    def _connect_and_send(self, lane: _Lane, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
         try:
             self.partitions(topic)
-            self._connect_producer()
-            self._send(future, topic, partition, records)
+            self._connect(lane)
+            self._send(lane, future, topic, partition, records)
         except Exception as error:
             future.set_exception(error if isinstance(error, LogError) else unavailable(self._servers, error))
         finally:
             with self._count_lock:
-                self._connecting -= 1
+                lane.connecting -= 1
 
-    def _send(self, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
+    def _send(self, lane: _Lane, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
         if refused := refuse_append(topic, partition, self._counts[topic], records):
             future.set_exception(refused)
             return
-        producer, sent = self._producer, []
+        producer, sent = lane.producer, []
         try:
             for key, value in records:
                 sent.append(producer.send(topic, value, key, partition=partition))
         except Exception as error:
-            future.set_exception(self._failed(producer, error))
+            future.set_exception(self._failed(lane, producer, error))
             return
         if len(sent) == 1:
             sent[0].add_callback(lambda metadata: future.set_result(metadata.offset))
-            sent[0].add_errback(lambda error: future.set_exception(self._failed(producer, error)))
+            sent[0].add_errback(lambda error: future.set_exception(self._failed(lane, producer, error)))
         else:
-            _Together(future, len(sent), lambda error: self._failed(producer, error)).watch(sent)
+            _Together(future, len(sent), lambda error: self._failed(lane, producer, error)).watch(sent)
 
-    def _failed(self, producer: Any, error: BaseException) -> LogError:
+    def _failed(self, lane: _Lane, producer: Any, error: BaseException) -> LogError:
         """The error for the caller. The producer is replaced: after a batch that it gave up, one of kafka-python 3.0 waits
         for a producer id for ever, and sends nothing more.
         """
         if isinstance(error, _REFUSED):
             return LogRefused(str(error))
         with self._count_lock:
-            lost = self._producer is producer
+            lost = lane.producer is producer
             if lost:
-                self._producer = None
+                lane.producer = None
         if lost and not self._closed:
             self._connector.submit(_discard, producer)
         return unavailable(self._servers, error)

@@ -93,8 +93,6 @@ def _properties(directory: Path) -> str:
         "log.cleaner.dedupe.buffer.size": 4_194_304,
         "log.cleaner.backoff.ms": 500,
         "log.retention.check.interval.ms": 500,
-        "num.network.threads": 2,
-        "num.io.threads": 4,
         "broker.heartbeat.interval.ms": 500,
         "broker.session.timeout.ms": 5000,
     }
