@@ -28,10 +28,10 @@ check: bootstrap-dev ## lint, formatting, types, import directions
 	@echo "check: clean"
 
 bench: bootstrap-dev ## every figure, one JSON object a line (minutes)
-	@exec $(bin)/python -m bench
+	@PYTHONPATH=tests/support exec $(bin)/python -m bench
 
 bench-quick: bootstrap-dev ## the main figures in under 50 s
-	@exec $(bin)/python -m bench --quick
+	@PYTHONPATH=tests/support exec $(bin)/python -m bench --quick
 
 up: ## build and start the compose stack: Kafka, PostgreSQL, Grafana, the services, a modem client
 	@exec tools/up

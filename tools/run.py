@@ -120,11 +120,13 @@ def check_ports(settings: Mapping[str, str]) -> None:
         sys.exit(2)
 
 
+def initialise(settings: Mapping[str, str]) -> int:
+    """Runs ``init`` to its end; its exit code."""
+    return subprocess.run([sys.executable, "-m", "simway_flask_app", "init"], env=settings, cwd=ROOT, check=False).returncode
+
+
 def start(settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Runs ``init`` to its end, then honcho in a session of its own (so that Ctrl-C reaches us alone)."""
-    init = subprocess.run([sys.executable, "-m", "simway_flask_app", "init"], env=settings, cwd=ROOT, check=False)
-    if init.returncode:
-        sys.exit(init.returncode)
+    """Starts honcho, in a session of its own (so that Ctrl-C reaches us alone)."""
     honcho = [sys.executable, "-m", "honcho", "--env", os.devnull, "start"]
     return subprocess.Popen(honcho, env=settings, cwd=ROOT, start_new_session=True)
 
@@ -146,18 +148,24 @@ def greet(settings: Mapping[str, str], going_on: Callable[[], bool]) -> None:
 def supervise(settings: Mapping[str, str]) -> int:
     """From start to end; the exit code: 0 when somebody asked for the end, else that of the service that ended first."""
     asked_to_stop = False
-    honcho = start(settings)
+    honcho: subprocess.Popen[bytes] | None = None
 
     def stop(_signal: int, _frame: object) -> None:
         nonlocal asked_to_stop
         asked_to_stop = True
-        if honcho.poll() is None:
+        if honcho is not None and honcho.poll() is None:
             honcho.terminate()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-    greet(settings, lambda: honcho.poll() is None and not asked_to_stop)
-    code = honcho.wait()
+    code = initialise(settings)
+    if code or asked_to_stop:
+        return 0 if asked_to_stop else code
+    running = honcho = start(settings)
+    if asked_to_stop:
+        running.terminate()
+    greet(settings, lambda: running.poll() is None and not asked_to_stop)
+    code = running.wait()
     if not asked_to_stop:
         print(f"simway: a service ended by itself (code {code}), so all were; its last lines above say why", file=sys.stderr)
     return 0 if asked_to_stop else code or 1
