@@ -115,6 +115,16 @@ def test_strict_cbor_takes_only_what_the_encoder_would_write(data):
     assert body == "bad_body" or frames.encode_body(body) == data
 
 
+@pytest.mark.parametrize("tag", ["d90100", "da00000100", "db0000000000000100"])
+def test_references_to_strings_are_refused(tag):
+    """With them 64 KiB of evidence would unfold to gigabytes."""
+    text = cbor2.dumps("x" * 200)
+    plain = bytes.fromhex("a101" + tag + "83") + text + bytes.fromhex("d81900d81900")
+    assert cbor2.loads(plain) == {1: ["x" * 200] * 3}
+    with pytest.raises(PeerError, match="bad_body"):
+        frames.decode_body(plain, is_large=True)
+
+
 @pytest.mark.parametrize("tag", ["d81d", "d9001d", "da0000001d", "db000000000000001d"])
 def test_shared_values_are_refused(tag):
     shared = bytes.fromhex("a201d81c8201020282") + bytes.fromhex(tag + "00") * 2

@@ -334,7 +334,7 @@ def join_result(digest: bytes, pieces: list[bytes]) -> Result:
     if result_digest(whole) != digest:
         raise PeerError("bad_result", "the parts do not make what their digest says")
     try:
-        body = decode_body(whole)
+        body = decode_body(whole, is_large=True)
         evidence = body.get(3)
         check_evidence(evidence)
         return Result(_outcome(body.get(1)), _text(body, 2, "reason", 256), evidence)  # type: ignore[arg-type]

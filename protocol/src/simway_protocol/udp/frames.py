@@ -126,19 +126,19 @@ def _refuse_tag(*_: Any) -> Any:
     raise PeerError("bad_body", "a tag that is not allowed")
 
 
-_STRICT_TAGS = dict.fromkeys((28, 29, 35, 36), _refuse_tag)
+_STRICT_TAGS = dict.fromkeys((28, 29, 35, 36, 256), _refuse_tag)
 _may_hold_strict_tag = re.compile(rb"[\xd8\x00][\x1d\x23\x24]").search
 
 
-def decode_body(plain: bytes) -> dict[Any, Any]:
+def decode_body(plain: bytes, *, is_large: bool = False) -> dict[Any, Any]:
     """The map that an opened frame holds; ``PeerError`` (bad_body). Bytes after the map are padding.
 
     Refused are shared values (tags 28, 29), with which a kilobyte unfolds to gigabytes, and regular expressions and MIME
     (35, 36), which take up to a second. Such a tag ends in the byte 1d, 23 or 24 after d8 or 00 (28 is harmless without 29), so
-    few frames take the slow way.
+    few frames take the slow way. ``is_large``: it is more than a frame holds, so references to strings (256) are refused, too.
     """
     try:
-        if (0x1D in plain or 0x23 in plain or 0x24 in plain) and _may_hold_strict_tag(plain):
+        if is_large or ((0x1D in plain or 0x23 in plain or 0x24 in plain) and _may_hold_strict_tag(plain)):
             body = cbor2.loads(plain, semantic_decoders=_STRICT_TAGS)
         else:
             body = cbor2.loads(plain)
