@@ -13,10 +13,10 @@ from simway_testing.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(400)
 
-KILLS = 3
-KILLS_BELOW = 2
+KILLS = 2
+KILLS_BELOW = 1
 FLOW_AGAIN_WITHIN_S = 90
-FLOW_READINGS = 60
+FLOW_READINGS = 40
 SERVICES = ("udp-server", "recorder", "dispatcher", "web")
 
 
