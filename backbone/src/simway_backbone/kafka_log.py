@@ -32,8 +32,8 @@ DELIVERY_TIMEOUT_S = 10.0
 REPLICATION = 3
 WAITING_MAX_BYTES = 64_000_000
 SEGMENTS_PER_RETENTION = 24
-LANES = 8
-"""As many requests as a broker works on at once (``num.io.threads``, by default 8)."""
+LANES = 4
+"""Eight answer no sooner, and cost a quarter more processor time in requests that hold less."""
 
 _EARLIEST, _END = -2, -1
 """Timestamps that stand for a partition's first and next offset (Kafka protocol, ListOffsets)."""
@@ -66,7 +66,7 @@ def topic_settings(topic: Topic, brokers: int) -> dict[str, str]:
 
 
 class _Lane:
-    """The way of some partitions to the brokers: connected at first use. ``connecting``: appends that wait for that."""
+    """The way of some partitions to the brokers. ``connecting``: appends that wait for that."""
 
     __slots__ = ("connecting", "producer")
 
@@ -109,12 +109,15 @@ class KafkaLog:
                 for name in self._descriptors:
                     self.partitions(name)
                 self._connect(self._lanes[0])
-                return
+                break
             except LogUnavailable as error:
                 if time.monotonic() > deadline_s:
                     raise LogUnavailable(f"{error}; is Kafka running, and does LOG_URL name it?") from error
                 _log.info("waiting for Kafka", servers=self._servers, error=str(error))
                 time.sleep(0.5)
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            for lane in self._lanes[1:]:
+                self._connector.submit(self._connect_ahead, lane)
 
     def identity(self, topic: str) -> str:
         """See ``Log``."""
@@ -240,11 +243,17 @@ class KafkaLog:
                     metrics_enabled=False,
                     **connection_settings(self._servers, self._client_id, min(ANSWER_TIMEOUT_S, self._delivery_timeout_s)),
                 )
+                for name in self._counts:  # all at once: it asks for what it does not know every 100 ms at most
+                    producer._sender.add_topic(name)
                 for name in self._counts:
                     producer.partitions_for(name)
             except (kafka_errors.KafkaError, OSError) as error:
                 raise unavailable(self._servers, error) from error
             lane.producer = producer
+
+    def _connect_ahead(self, lane: _Lane) -> None:
+        with contextlib.suppress(LogUnavailable):  # then the first append connects
+            self._connect(lane)
 
     def _connect_and_send(self, lane: _Lane, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
         try:
