@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -137,6 +138,27 @@ def test_the_dead_letter_file_is_bounded(tmp_path: Path) -> None:
     files = list(tmp_path.iterdir())
     assert {file.name for file in files} <= {"dead.jsonl", "dead.jsonl.1"}
     assert sum(file.stat().st_size for file in files) < 2_500
+
+
+def test_a_dead_letter_is_whole_though_the_disk_takes_it_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:7]))
+    DeadLetterFile(tmp_path / "dead.jsonl").append([{"number": 1}, {"number": 2}])
+    assert [json.loads(line)["number"] for line in (tmp_path / "dead.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_a_dead_letter_that_does_not_fit_raises_and_leaves_no_part_of_a_line(tmp_path: Path) -> None:
+    letters = DeadLetterFile(tmp_path / "dead.jsonl")
+    letters.append([{"number": 1}])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            letters.append([{"number": 2}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    letters.append([{"number": 3}])
+    assert [json.loads(line)["number"] for line in (tmp_path / "dead.jsonl").read_text().splitlines()] == [1, 3]
 
 
 def test_an_acknowledgement_of_another_epoch_deletes_nothing(tmp_path: Path) -> None:
