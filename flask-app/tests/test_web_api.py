@@ -139,6 +139,15 @@ def test_times_are_taken_as_text_or_number_and_given_as_both(site: Site) -> None
         problem(site.client.get(url, query_string={"from": bad}), 422, "bad_time")
 
 
+def test_a_range_that_ends_before_it_begins_is_refused(site: Site) -> None:
+    t_us = site.measure("cpu", 1.0)
+    url = f"{API}/devices/{DEVICE}/readings"
+    answer = site.client.get(url, query_string={"from": t_us + 1, "to": t_us})
+    problem(answer, 422, "bad_range")
+    assert answer.get_json()["detail"] == "from is later than to: there is no such time."
+    assert site.client.get(url, query_string={"from": t_us, "to": t_us}).get_json()["readings"] == []
+
+
 def test_every_kind_of_value_survives(site: Site) -> None:
     values = [0, 0.0, False, True, -1.5, 2**63 - 1, "", "text é\u2028", {"a": {"b": [1, None]}}]
     for index, value in enumerate(values):

@@ -213,6 +213,7 @@ def get_loss(device: str) -> schemas.LossLedger:
 def list_readings(device: str, query: schemas.ReadingsQuery) -> schemas.ReadingsPage:
     """Readings in order of their own time, by sensor and time range, a page at a time."""
     from_us, to_us = times.parse_parameter("from", query.from_), times.parse_parameter("to", query.to)
+    times.check_range(from_us, to_us)
     store = services().store
     store.device(_device_id(device))
     page = store.readings(

@@ -92,7 +92,7 @@ class DevicesQuery(Struct, forbid_unknown_fields=True):
 
 
 class ReadingsQuery(Struct, forbid_unknown_fields=True):
-    """Which readings: ``from <= time < to``."""
+    """Which readings: ``from <= time < to``; a ``from`` later than ``to`` is refused."""
 
     sensor: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=SENSOR_MAX_CHARS, pattern=r"^[^\u0000]*$")]],

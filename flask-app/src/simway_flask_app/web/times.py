@@ -55,3 +55,12 @@ def parse_parameter(name: str, text: str | None) -> int | None:
         return parse(re.sub(r"(?<=\d) (?=\d\d:\d\d$)", "+", text) if text.count(":") > 2 else text)
     except ValueError as error:
         raise Problem(422, "bad_time", f"{name} is not a time.", errors=[FieldError(f"query.{name}", str(error))]) from error
+
+
+def check_range(from_us: int | None, to_us: int | None) -> None:
+    """Raises a 422 ``Problem`` when the range ends before it begins; one that is empty is an answer without readings."""
+    if from_us is not None and to_us is not None and from_us > to_us:
+        raise Problem(
+            422, "bad_range", "from is later than to: there is no such time.",
+            errors=[FieldError("query.from", f"{to_text(from_us)} is later than {to_text(to_us)}")],
+        )  # fmt: skip
