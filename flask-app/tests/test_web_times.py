@@ -57,7 +57,7 @@ def test_what_is_no_time(text: str) -> None:
         parse(text)
 
 
-@given(st.text())
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
 def test_a_cursor_gives_back_what_it_was_made_of(position: str) -> None:
     assert cursors.decode(cursors.encode(position)) == position
 

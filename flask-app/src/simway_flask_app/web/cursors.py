@@ -11,7 +11,7 @@ _MARK = b"\x01"
 
 
 def encode(position: str) -> str:
-    """A cursor that stands for ``position``."""
+    """A cursor that stands for ``position``, printable ASCII as ids are."""
     return base64.urlsafe_b64encode(_MARK + position.encode()).decode().rstrip("=")
 
 
