@@ -8,7 +8,7 @@ An absent timestamp means "received at". Other fields are read past.
 | below 1e11 | s | to the year 5138 |
 | below 1e14 | ms | 1973 to 5138 |
 | below 1e17 | us | 1973 to 5138 |
-| above | ns | from 1973 |
+| below 1e20 | ns, cut to microseconds toward the past | 1973 to 5138 |
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def timestamp_us(timestamp: object) -> int | None:
 
 
 def _detect(number: int | float) -> int | None:
-    """Microseconds of a number in s, ms, us or ns, rounded to the nearest; ties go to the even one."""
+    """Microseconds of a number in s, ms, us or ns. Decimals of s, ms and us are rounded to the nearest (ties to the even one),
+    since binary fractions lie a little beside what was meant; ns are cut to the microsecond they lie in, toward the past.
+    """
     size = abs(number)
     if size < _SECONDS_BELOW:
         return round(number * 1_000_000)
@@ -83,7 +85,7 @@ def _detect(number: int | float) -> int | None:
     if size < _MICROSECONDS_BELOW:
         return round(number)
     if size < _NANOSECONDS_BELOW:
-        return number // 1_000 if type(number) is int else round(number / 1_000)
+        return int(number // 1_000)
     return None
 
 
