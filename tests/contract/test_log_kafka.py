@@ -189,6 +189,25 @@ def test_a_producer_that_cannot_go_on_is_replaced(log: KafkaLog) -> None:
     assert log.append("made", 1, [(None, b"y")]).result(WAIT_S) == first + 1
 
 
+def test_an_append_never_waits_for_kafkas_answer_about_a_topic(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python asks for a topic that its last answer left out (no leader, say) within ``send``, and waits there."""
+    first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
+    producer = log._lanes[1 % LANES].producer
+    waited_in: list[threading.Thread] = []
+    wait = producer._wait_on_metadata
+
+    def note_and_wait(topic: str, max_wait_ms: float) -> object:
+        waited_in.append(threading.current_thread())
+        return wait(topic, max_wait_ms)
+
+    monkeypatch.setattr(producer, "_wait_on_metadata", note_and_wait)
+    del producer._metadata._partitions["made"]
+    pending = [log.append("made", 1, [(None, value)]) for value in (b"y", b"z")]
+    assert [future.result(WAIT_S) for future in pending] == [first + 1, first + 2]
+    assert waited_in
+    assert threading.current_thread() not in waited_in
+
+
 def test_a_broker_that_never_comes_is_said_clearly() -> None:
     log = KafkaLog(["127.0.0.1:1"], client_id="nobody", topics=TOPICS_HERE, start_timeout_s=0.1)
     with pytest.raises(LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 does not answer.*LOG_URL"):

@@ -138,7 +138,11 @@ class KafkaLog:
         return {partition.partition: (earliest[partition].offset, ends[partition].offset) for partition in partitions}
 
     def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
-        """See ``Log``. Sends at once when connected; else a thread connects, and sends in order."""
+        """See ``Log``. Sends at once when connected; else a thread connects, and sends in order.
+
+        kafka-python 3.0 has no buffer that fills and blocks (``WAITING_MAX_BYTES`` is the bound here), but its ``send`` waits for
+        the broker when it does not know the topic: that too is left to the thread.
+        """
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
         size = sum(len(value) + 100 for _, value in records)
@@ -149,7 +153,7 @@ class KafkaLog:
                 future.set_exception(LogUnavailable(why))
                 return future
             self._waiting_bytes += size
-            ready = lane.producer is not None and topic in self._counts and not lane.connecting
+            ready = topic in self._counts and not lane.connecting and _knows(lane.producer, topic)
             lane.connecting += not ready
         future.add_done_callback(lambda _: self._count(-size))
         if ready:
@@ -300,6 +304,11 @@ class KafkaLog:
     def _count(self, size: int) -> None:
         with self._count_lock:
             self._waiting_bytes += size
+
+
+def _knows(producer: Any, topic: str) -> bool:
+    """Whether there is a producer, and its ``send`` for the topic would not wait for the broker."""
+    return producer is not None and producer._metadata.partitions_for_topic(topic) is not None
 
 
 def _discard(producer: Any) -> None:
