@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simway_backbone import sqlite
 from simway_modem_client.cli import _parser, run_cli
 from simway_modem_client.entries import make_entry
+from simway_modem_client.home import RunLock
 from simway_modem_client.outbox import Outbox
 from simway_protocol import senml
 from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
@@ -266,6 +268,9 @@ def test_help_teaches(arguments: list[str], taught: list[str], capsys: pytest.Ca
         (["run", "--source", "csv"], {}, "simway-modem run --csv FILE"),
         (["run", "--csv", "x", "--time-zone", "Mars/North"], {}, "--time-zone"),
         (["run", "--csv", "x", "--delimiter", "ab"], {}, "--delimiter"),
+        (["run", "--csv", "x", "--delimiter", "\\t\\t"], {}, "--delimiter"),
+        (["run", "--csv", "x", "--delimiter", '"'], {}, "--delimiter"),
+        (["run", "--csv", "x", "--delimiter", "\n"], {}, "--delimiter"),
         (["run"], {"MODEM_DIR": "/proc/nowhere"}, "MODEM_DIR"),
         (["personalise", "--key-file", "/nowhere/device.key"], {}, "DEVICE_KEY_FILE"),
         (["sim", "info", "--card", "punch"], {}, "there is no card driver 'punch' (CARD); installed: "),
@@ -325,6 +330,56 @@ def test_status_before_the_first_run(environment: dict[str, str]) -> None:
     assert code == 3
     assert "not running: simway-modem run" in said
     assert not Path(environment["MODEM_DIR"]).exists(), "looking makes nothing"
+
+
+def other_schema(path: Path) -> None:
+    connection = sqlite.connect(path)
+    connection.execute("CREATE TABLE later(t)")
+    connection.pragma("user_version", 99)
+    connection.close()
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 100)
+
+
+def with_a_damaged_page(path: Path) -> None:
+    with Outbox(path) as outbox:
+        outbox.put([make_entry("n", number) for number in range(500)])
+        assert outbox.flush()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+@pytest.mark.parametrize("spoil", [other_schema, no_database, with_a_damaged_page])
+@pytest.mark.parametrize("name", ["outbox.db", "journal.db"])
+def test_status_names_the_file_that_it_cannot_read(environment: dict[str, str], capsys, name: str, spoil) -> None:
+    folder = Path(environment["MODEM_DIR"])
+    folder.mkdir()
+    spoil(folder / name)
+    code, said = shown(environment, "status")
+    error = capsys.readouterr().err
+    assert (code, said) == (1, "")
+    assert error.startswith(f"error: simway-modem: {folder / name} ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("spoil", [other_schema, no_database, with_a_damaged_page])
+def test_what_cannot_be_fed_into_the_outbox_of_another_process_is_said(environment, capsys, tmp_path: Path, spoil) -> None:
+    folder = Path(environment["MODEM_DIR"])
+    folder.mkdir()
+    spoil(folder / "outbox.db")
+    (tmp_path / "log.csv").write_text("time,n\n1700000000,1\n")
+    holder = RunLock(folder)
+    assert holder.take()
+    try:
+        assert shown(environment, "run", "--csv", str(tmp_path / "log.csv"))[0] == 1
+    finally:
+        holder.release()
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert str(folder / "outbox.db") in errors[0]
+    assert sorted(path.name for path in folder.glob("outbox.db*") if "broken" in path.name) == []
 
 
 def test_a_sim_without_any_server(environment: dict[str, str]) -> None:

@@ -238,11 +238,18 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def feed(settings: ModemSettings, source: Source, stopping: threading.Event) -> SourceReport:
-    """Puts a source's readings into the outbox of a modem client that runs elsewhere, which sends them."""
-    with Outbox(settings.outbox_path, max_bytes=settings.outbox_max_bytes) as outbox:
-        try:
-            report = source.run(outbox, stopping)
-        except OutboxClosed:
-            report = SourceReport(error="stopped")
-        outbox.flush()
+    """Puts a source's readings into the outbox of a modem client that runs elsewhere, which sends them.
+
+    Raises ``SqliteUnusable``, naming the file: of another schema, or damaged (it is not set aside under the other's feet).
+    """
+    try:
+        with Outbox(settings.outbox_path, max_bytes=settings.outbox_max_bytes, set_aside=False) as outbox:
+            try:
+                report = source.run(outbox, stopping)
+            except OutboxClosed:
+                report = SourceReport(error="stopped")
+            if not outbox.flush():
+                report.error = report.error or outbox.trouble or f"the outbox {outbox.path} takes too long to write"
+    except apsw.Error as error:
+        raise SqliteUnusable(f"{settings.outbox_path} cannot be used: {error}; if it is damaged, move it away") from error
     return report

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from simway_backbone import logs
 from simway_backbone.service import StartError, run_service
 from simway_backbone.settings import SettingError
+from simway_backbone.sqlite import SqliteUnusable
 from simway_protocol.errors import PeerError
 
 from simway_modem_client import home
@@ -32,6 +33,8 @@ from simway_modem_client.status import gather, table
 
 CARD_PATIENCE_S = 8.0
 """A card that the running modem client holds is free again when it was idle for a moment."""
+
+_NO_DELIMITERS = '"\r\n'
 
 _EXAMPLES = """\
 examples:
@@ -98,13 +101,19 @@ def _feed(settings: ModemSettings, source: Source, holder: str) -> int:
         report = feed(settings, source, threading.Event())
     except KeyboardInterrupt:
         report = SourceReport(error="interrupted")
+    except SqliteUnusable as error:
+        report = SourceReport(error=str(error))
     if report.error:
         print(f"error: simway-modem: {report.error}", file=sys.stderr)
     return report.exit_code
 
 
 def _status(settings: ModemSettings, options: argparse.Namespace, out: TextIO) -> int:
-    status = gather(settings)
+    try:
+        status = gather(settings)
+    except SqliteUnusable as error:
+        print(f"error: simway-modem: {error}", file=sys.stderr)
+        return 1
     out.write(json.dumps(status, indent=2) + "\n" if options.json else table(status))
     return 0 if status["running"] and status["session"].get("attached") else 3
 
@@ -204,8 +213,8 @@ def _csv_format(options: argparse.Namespace) -> CsvFormat:
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise SettingError(f"--time-zone {options.time_zone}: no such zone; write one as Europe/Berlin or UTC") from error
     delimiter = options.delimiter.replace("\\t", "\t")
-    if len(delimiter) != 1:
-        raise SettingError("--delimiter is one character, or \\t")
+    if len(delimiter) != 1 or delimiter in _NO_DELIMITERS:
+        raise SettingError("--delimiter is one character, or \\t; no quotation mark and no end of a line")
     return CsvFormat(
         delimiter=delimiter, time_column=options.time_column, sensor_column=options.sensor_column,
         value_column=options.value_column, unit_column=options.unit_column, time_format=options.time_format, time_zone=zone,

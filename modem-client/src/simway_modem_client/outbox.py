@@ -93,11 +93,14 @@ class Outbox:
         dead_letters: DeadLetterFile | None = None,
         random: Callable[[int], bytes] = os.urandom,
         on_commit: Callable[[], None] = lambda: None,
+        set_aside: bool = True,
     ) -> None:
+        """``set_aside``: a file that is no database any more makes room for a new one. Raises ``SqliteUnusable``."""
         self.path = path
         self._max_bytes = max_bytes
         self.on_commit = on_commit
-        self._store = OutboxStore(_open(path), random, dead_letters or DeadLetterFile(path.with_name("dead-letters.jsonl")))
+        opened = _open(path) if set_aside else sqlite.connect(path)
+        self._store = OutboxStore(opened, random, dead_letters or DeadLetterFile(path.with_name("dead-letters.jsonl")))
         self._reader = sqlite.connect(path)
         self._reading = threading.Lock()
         self.epoch = self._store.epoch

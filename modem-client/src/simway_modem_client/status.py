@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import apsw
 from simway_backbone import sqlite
 
 from simway_modem_client.home import RunLock
+from simway_modem_client.journal import SCHEMA_VERSION as JOURNAL_SCHEMA
 from simway_modem_client.journal import read_last_command
 from simway_modem_client.outbox import read_stats
+from simway_modem_client.outbox_store import SCHEMA_VERSION as OUTBOX_SCHEMA
 from simway_modem_client.settings import ModemSettings
 
 HEALTH_TIMEOUT_S = 2.0
 
+T = TypeVar("T")
+
 
 def gather(settings: ModemSettings) -> dict[str, Any]:
-    """The status as plain values. Changes nothing; what is not there yet is empty."""
+    """The status as plain values. Changes nothing; what is not there yet is empty. Raises ``SqliteUnusable``."""
     last = _read_status(settings)
     return {
         "device": last.get("device", settings.device),
@@ -133,33 +140,31 @@ def _health(settings: ModemSettings) -> dict[str, Any]:
 
 
 def _outbox(settings: ModemSettings) -> dict[str, Any]:
-    try:
-        connection = sqlite.connect(settings.outbox_path, create=False)
-    except sqlite.SqliteUnusable:
-        return {}
-    try:
-        stats = read_stats(connection, settings.outbox_max_bytes)
-    except apsw.Error:
-        return {}
-    finally:
-        connection.close()
-    return {name: getattr(stats, name) for name in stats.__dataclass_fields__}
+    stats = _look(settings.outbox_path, OUTBOX_SCHEMA, lambda connection: read_stats(connection, settings.outbox_max_bytes))
+    return {} if stats is None else {name: getattr(stats, name) for name in stats.__dataclass_fields__}
 
 
 def _last_command(settings: ModemSettings) -> dict[str, Any]:
-    try:
-        connection = sqlite.connect(settings.journal_path, create=False)
-    except sqlite.SqliteUnusable:
-        return {}
-    try:
-        record = read_last_command(connection)
-    except apsw.Error:
-        return {}
-    finally:
-        connection.close()
+    record = _look(settings.journal_path, JOURNAL_SCHEMA, read_last_command)
     if record is None:
         return {}
     return {
         "command_id": record.command_id.hex(), "kind": record.kind, "received_us": record.received_us,
         "outcome": record.outcome, "reason": record.reason, "closed": record.closed, "evidence": record.evidence,
     }  # fmt: skip
+
+
+def _look(path: Path, schema: int, question: Callable[[apsw.Connection], T]) -> T | None:
+    """What a file answers; None when it is not there, or just being made. Raises ``SqliteUnusable``, naming the file."""
+    if not path.exists():
+        return None
+    try:
+        with contextlib.closing(sqlite.connect(path, create=False)) as connection:
+            version = connection.pragma("user_version")
+            if version == 0:
+                return None
+            if version != schema:
+                raise sqlite.SqliteUnusable(f"{path} has schema {version}, not {schema}: use the program that wrote it")
+            return question(connection)
+    except (apsw.Error, OSError) as error:
+        raise sqlite.SqliteUnusable(f"{path} cannot be read: {error}; if it is damaged, move it away") from error
