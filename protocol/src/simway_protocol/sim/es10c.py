@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.messages import Profile as ProfileMessage
@@ -269,46 +269,40 @@ class GetProfilesInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class EnableProfile:
-    """SGP.22, 5.7.16. ``refresh``: the card is to ask for a REFRESH; without it the client resets by itself.
+class _SwitchRequest:
+    """``refresh``: the card is to ask for a REFRESH; without it the client resets by itself.
 
     ``flag``: what says true on the wire; any non-zero byte does.
     """
 
+    TAG: ClassVar[int]
+    profile: ProfileId
+    refresh: bool = True
+    flag: int = 0xFF
+
+    def encode(self) -> bytes:
+        """``tag{A0{5A or 4F}, 81 01 refresh}``."""
+        return _encode_switch(self.TAG, self.profile, self.flag if self.refresh else 0)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """From the value of the tag."""
+        profile, flag = _decode_switch(value)
+        return cls(profile, flag != 0, flag or 0xFF)
+
+
+class EnableProfile(_SwitchRequest):
+    """BF31: SGP.22, 5.7.16."""
+
+    __slots__ = ()
     TAG: ClassVar[int] = TAG_ENABLE_PROFILE
-    profile: ProfileId
-    refresh: bool = True
-    flag: int = 0xFF
-
-    def encode(self) -> bytes:
-        """``BF31{A0{5A or 4F}, 81 01 refresh}``."""
-        return _encode_switch(self.TAG, self.profile, self.flag if self.refresh else 0)
-
-    @classmethod
-    def decode(cls, value: bytes) -> EnableProfile:
-        """From the value of BF31."""
-        profile, flag = _decode_switch(value)
-        return cls(profile, flag != 0, flag or 0xFF)
 
 
-@dataclass(frozen=True, slots=True)
-class DisableProfile:
-    """SGP.22, 5.7.17; fields as in ``EnableProfile``."""
+class DisableProfile(_SwitchRequest):
+    """BF32: SGP.22, 5.7.17."""
 
+    __slots__ = ()
     TAG: ClassVar[int] = TAG_DISABLE_PROFILE
-    profile: ProfileId
-    refresh: bool = True
-    flag: int = 0xFF
-
-    def encode(self) -> bytes:
-        """``BF32{A0{5A or 4F}, 81 01 refresh}``."""
-        return _encode_switch(self.TAG, self.profile, self.flag if self.refresh else 0)
-
-    @classmethod
-    def decode(cls, value: bytes) -> DisableProfile:
-        """From the value of BF32."""
-        profile, flag = _decode_switch(value)
-        return cls(profile, flag != 0, flag or 0xFF)
 
 
 @dataclass(frozen=True, slots=True)
