@@ -76,13 +76,14 @@ def ensure_uv(env: Mapping[str, str]) -> Path:
 
 
 def venv_is_ours() -> bool:
-    """True when ``var/venv`` was made here and by a Python of this version (the repository may have been moved)."""
+    """True when ``var/venv`` was made here and by this Python (the repository may have been moved, another Python chosen)."""
     try:
         activate, config = (VENV / "bin" / "activate").read_text(), (VENV / "pyvenv.cfg").read_text()
     except OSError:
         return False
     version = ".".join(map(str, sys.version_info[:2]))
-    return str(VENV) in activate and f"version_info = {version}." in config and (VENV / "bin" / "python").exists()
+    same_python = (VENV / "bin" / "python").resolve() == Path(sys.executable).resolve()
+    return str(VENV) in activate and f"version_info = {version}." in config and same_python
 
 
 def ensure_venv(mode: str, env: dict[str, str]) -> None:

@@ -69,6 +69,28 @@ def test_no_fitting_python_is_said_with_a_way_out(copy: Path) -> None:
     assert "PYTHON=/bin/false" in wrong.stderr
 
 
+def test_the_systems_python_comes_before_another_in_path(copy: Path) -> None:
+    system = (
+        subprocess.run(["/usr/bin/python3", "-c", _IS_FIT], capture_output=True, check=False) if has_system_python() else None
+    )
+    (copy / "tools" / "bootstrap.py").write_text("import sys; print(sys.executable)")
+    mine = copy / "mine"
+    mine.mkdir()
+    (mine / "python3").symlink_to(sys.executable)
+    chosen = tool(copy, "tools/bootstrap", "run", PATH=f"{mine}:/usr/bin:/bin", PYTHON="").stdout.strip()
+    fit = system is not None and system.returncode == 0
+    assert chosen == ("/usr/bin/python3" if fit else str(mine / "python3"))
+    named = tool(copy, "tools/bootstrap", "run", PATH="/usr/bin:/bin", PYTHON=str(mine / "python3")).stdout.strip()
+    assert named == str(mine / "python3")
+
+
+_IS_FIT = "import sys, ensurepip, venv; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
+
+
+def has_system_python() -> bool:
+    return Path("/usr/bin/python3").exists()
+
+
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
     assert spec is not None
