@@ -1,14 +1,19 @@
 """Many rows at once, by the driver itself: COPY on PostgreSQL, executemany on SQLite. All within the caller's transaction.
 
-Measured (PostgreSQL 15, two cores, 10,000 rows a transaction into a keyed table): psycopg's binary COPY 250k rows/s at 0.6 us of
-our own time a row, text COPY 155k at 2.4 us, so binary it is.
+Measured (PostgreSQL 15, SQLite 3.54, two cores, 20,000 rows a transaction into a keyed table): text COPY takes 2.4 us of our own
+time a row, psycopg's binary rows 1.2 us, rows packed here 0.55 us. In SQLite a statement of one row takes 1.25 us a row, one of
+32 rows 0.6 us. Rows in the order of the key take SQLite half the time, once the table outgrows its page cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
+from struct import Struct
+from struct import error as StructError
 from typing import Any, Protocol, TypeAlias
 
 import apsw
@@ -23,6 +28,10 @@ Key: TypeAlias = tuple[int, int]
 Held: TypeAlias = tuple[Columns, str | None]
 """What a row holds: value and unit."""
 
+_TOGETHER = 32
+"""Rows in one statement on SQLite."""
+_PACKED_MAX = 2_000
+"""Rows packed at once for PostgreSQL."""
 _READING_COLUMNS = ("series_id", "t_us", "num", "kind", "detail", "unit")
 
 
@@ -37,8 +46,11 @@ class RowsRefused(Exception):
 class Bulk(Protocol):
     """What the two databases do each in its own way."""
 
-    def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
-        """Inserts all rows or none. Raises ``KeyTaken`` or ``RowsRefused``, and the transaction goes on."""
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Inserts all rows or none, fastest in the order of the key.
+
+        Raises ``KeyTaken`` or ``RowsRefused``, and the transaction goes on.
+        """
 
     def existing(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Held]:
         """Those keys that are in ``readings``, with what they hold. Raises ``RowsRefused``, and the transaction goes on."""
@@ -46,7 +58,7 @@ class Bulk(Protocol):
     def create_series(self, connection: Connection, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, str, str]]:
         """Makes series of (device, sensor); gives (series, device, sensor) of those that were not there."""
 
-    def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
+    def raise_latest(self, connection: Connection, rows: Sequence[Row], stored_us: int) -> None:
         """Puts each row (one a series) into ``latest`` where it is newer."""
 
     def save_epochs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -70,18 +82,16 @@ _REJECTION_UPSERT = "ON CONFLICT (device, epoch, reason) DO UPDATE SET count = r
 class SqliteBulk:
     """SQLite, by apsw."""
 
-    _insert = f"INSERT INTO readings ({', '.join(_READING_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)"
+    _insert = f"INSERT INTO readings ({', '.join(_READING_COLUMNS)})"
     _select = "SELECT num, kind, detail, unit FROM readings WHERE series_id = ? AND t_us = ?"
     _series = f"INSERT INTO series (device, sensor) VALUES (?, ?) {_SERIES_RETURNING}"
-    _latest = f"INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?, ?) {_LATEST_UPSERT}"
-    _epochs = f"INSERT INTO epochs ({', '.join(_EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(_EPOCH_COLUMNS))}) {_EPOCH_UPSERT}"
-    _rejections = f"INSERT INTO rejections VALUES (?, ?, ?, ?) {_REJECTION_UPSERT}"
+    _epochs = f"INSERT INTO epochs ({', '.join(_EPOCH_COLUMNS)})"
 
-    def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
         """See ``Bulk``."""
         with _savepoint(connection):
             try:
-                _apsw(connection).executemany(self._insert, rows)
+                _insert_together(connection, self._insert, rows)
             except apsw.ConstraintError as error:
                 if getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise KeyTaken from error
@@ -106,17 +116,29 @@ class SqliteBulk:
         made: list[Any] = _apsw(connection).executemany(self._series, pairs).fetchall()
         return made
 
-    def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
+    def raise_latest(self, connection: Connection, rows: Sequence[Row], stored_us: int) -> None:
         """See ``Bulk``."""
-        _apsw(connection).executemany(self._latest, ((*row, stored_us) for row in rows))
+        _insert_together(connection, "INSERT INTO latest", [(*row, stored_us) for row in rows], _LATEST_UPSERT)
 
     def save_epochs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """See ``Bulk``."""
-        _apsw(connection).executemany(self._epochs, rows)
+        _insert_together(connection, self._epochs, rows, _EPOCH_UPSERT)
 
     def add_rejections(self, connection: Connection, rows: Sequence[tuple[str, str, str, int]]) -> None:
         """See ``Bulk``."""
-        _apsw(connection).executemany(self._rejections, rows)
+        _insert_together(connection, "INSERT INTO rejections", rows, _REJECTION_UPSERT)
+
+
+def _insert_together(connection: Connection, head: str, rows: Sequence[Sequence[Any]], tail: str = "") -> None:
+    """Inserts many rows a statement: what costs most is to begin one, and to give up and take the interpreter's lock for it."""
+    if not rows:
+        return
+    row = f"({', '.join('?' * len(rows[0]))})"
+    whole = len(rows) - len(rows) % _TOGETHER
+    chunks = (list(chain.from_iterable(rows[at : at + _TOGETHER])) for at in range(0, whole, _TOGETHER))
+    database = _apsw(connection)
+    database.executemany(f"{head} VALUES {', '.join([row] * _TOGETHER)} {tail}", chunks)
+    database.executemany(f"{head} VALUES {row} {tail}", rows[whole:])
 
 
 def _unnest(types: Sequence[str]) -> str:
@@ -139,18 +161,18 @@ class PostgresBulk:
     )
     _rejections = f"INSERT INTO rejections {_unnest(('text', 'text', 'text', 'int8'))} {_REJECTION_UPSERT}"
 
-    def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
-        """See ``Bulk``."""
+    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """See ``Bulk``. Packed by parts, so that the server works meanwhile."""
         with _savepoint(connection), _psycopg(connection).cursor() as cursor:
             try:
                 with cursor.copy(self._copy) as copy:
-                    copy.set_types(self._types)
-                    write = copy.write_row
-                    for row in rows:
-                        write(row)
+                    copy.write(_COPY_BEGIN)
+                    for at in range(0, len(rows), _PACKED_MAX):
+                        copy.write(_packed(rows[at : at + _PACKED_MAX]))
+                    copy.write(_COPY_END)
             except psycopg.errors.UniqueViolation as error:
                 raise KeyTaken from error
-            except (psycopg.DataError, psycopg.IntegrityError, OverflowError, UnicodeError) as error:
+            except (psycopg.DataError, psycopg.IntegrityError, StructError, UnicodeError) as error:
                 raise RowsRefused(str(error).split("\n", 1)[0]) from error
 
     def existing(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Held]:
@@ -166,9 +188,9 @@ class PostgresBulk:
         """See ``Bulk``."""
         return _psycopg(connection).execute(self._series, _columns(pairs)).fetchall()
 
-    def raise_latest(self, connection: Connection, rows: Iterable[Row], stored_us: int) -> None:
+    def raise_latest(self, connection: Connection, rows: Sequence[Row], stored_us: int) -> None:
         """See ``Bulk``. Sorted, so that two writers never wait for each other in a circle."""
-        ordered = sorted(rows, key=lambda row: row[0])
+        ordered = sorted(rows, key=itemgetter(0))
         if ordered:
             _psycopg(connection).execute(self._latest, _columns([(*row, stored_us) for row in ordered]))
 
@@ -181,9 +203,52 @@ class PostgresBulk:
         _psycopg(connection).execute(self._rejections, _columns(sorted(map(tuple, rows))))
 
 
+_COPY_BEGIN = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_END = b"\xff\xff"
+_NUMBER = Struct(">hiiiqidih").pack
+_NO_NUMBER = Struct(">hiiiqiih").pack
+_LENGTH = Struct(">i").pack
+_NULL = _LENGTH(-1)
+
+
+def _packed(rows: Sequence[Row]) -> bytes:
+    """Rows of ``readings`` as COPY takes them in binary: the number of fields, then each with its length, -1 for NULL."""
+    packed = []
+    for series_id, t_us, num, kind, detail, unit in rows:
+        if num is None:
+            packed.append(_NO_NUMBER(6, 4, series_id, 8, t_us, -1, 2, kind))
+        else:
+            packed.append(_NUMBER(6, 4, series_id, 8, t_us, 8, num, 2, kind))
+        packed.append(_NULL if detail is None else _text(detail))
+        packed.append(_unit(unit))
+    return b"".join(packed)
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    return _LENGTH(len(encoded)) + encoded
+
+
+@lru_cache(maxsize=10_000)
+def _unit(unit: str | None) -> bytes:
+    return _NULL if unit is None else _text(unit)
+
+
 def _columns(rows: Sequence[Sequence[Any]]) -> list[str]:
     """The columns of ``rows`` as array literals (PostgreSQL, 8.15.2): ten times faster than psycopg's dumper of lists."""
-    return ["{" + ",".join(map(_element, column)) + "}" for column in zip(*rows, strict=True)]
+    return ["{" + _elements(column) + "}" for column in zip(*rows, strict=True)]
+
+
+def _elements(column: tuple[Any, ...]) -> str:
+    kinds = set(map(type, column))
+    if kinds <= _NUMBERS:
+        return str(list(column))[1:-1]
+    if kinds == _NOTHING:
+        return "NULL" + ",NULL" * (len(column) - 1)
+    return ",".join(map(_element, column))
+
+
+_NUMBERS, _NOTHING = {int, float}, {type(None)}
 
 
 def _element(value: int | float | str | None) -> str:

@@ -6,10 +6,9 @@ database refuses a row is the batch halved until that row stands alone.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from itertools import chain
+from operator import itemgetter
 
 from sqlalchemy import Connection
 
@@ -33,26 +32,15 @@ class Placer:
         self._bulk = bulk
         self._careful = False
 
-    def place(self, connection: Connection, stream: Iterator[Row], rows: Sequence[Row]) -> dict[int, tuple[Oddity, str]]:
-        """Inserts what can be; gives the rest by index, with a detail for people.
-
-        ``stream`` yields the rows while they are made, so that the database works meanwhile; ``rows`` holds those that it
-        has yielded, all of them at its end.
-        """
+    def place(self, connection: Connection, rows: Sequence[Row]) -> dict[int, tuple[Oddity, str]]:
+        """Inserts what can be; gives the rest by index, with a detail for people."""
         odd: dict[int, tuple[Oddity, str]] = {}
-        first = next(stream, None)
-        if first is None:
+        if not rows:
             return odd
-        try:
-            if self._careful:
-                raise KeyTaken
-            self._bulk.insert(connection, chain((first,), stream))
-        except (KeyTaken, RowsRefused) as error:
-            deque(stream, maxlen=0)
-            if isinstance(error, KeyTaken):
-                self._judge(connection, range(len(rows)), rows, odd)
-            else:
-                self._halve(connection, range(len(rows)), rows, odd, error)
+        if self._careful:
+            self._judge(connection, range(len(rows)), rows, odd)
+        else:
+            self._place(connection, range(len(rows)), rows, odd)
         self._careful = any(oddity is not Oddity.REFUSED for oddity, _ in odd.values())
         return odd
 
@@ -60,7 +48,7 @@ class Placer:
         self, connection: Connection, indexes: Sequence[int], rows: Sequence[Row], odd: dict[int, tuple[Oddity, str]]
     ) -> None:
         try:
-            self._bulk.insert(connection, rows)
+            self._insert(connection, rows)
         except KeyTaken:
             self._judge(connection, indexes, rows, odd)
         except RowsRefused as error:
@@ -100,8 +88,12 @@ class Placer:
         if not fresh:
             return
         try:
-            self._bulk.insert(connection, fresh)
+            self._insert(connection, fresh)
         except KeyTaken as error:
             raise StoreUnavailable("another writer stored the same readings just now") from error
         except RowsRefused as error:
             self._halve(connection, fresh_indexes, fresh, odd, error)
+
+    def _insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """In the order of the series, each in that of arrival, which mostly is that of time: so near the key's order."""
+        self._bulk.insert(connection, sorted(rows, key=itemgetter(0)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -111,7 +111,9 @@ class UplinkWriter:
         self._load(connection, keys, now_us)
         self._series.begin(connection, good)
         batch = _Batch(self._series, self._accounts, letters, now_us)
-        batch.settle(self._placer.place(connection, batch.stream(good), batch.rows))
+        for uplink in good:
+            batch.add(uplink)
+        batch.settle(self._placer.place(connection, batch.rows))
         self._bulk.raise_latest(connection, _newest(batch.rows), now_us)
         if keys:
             self._bulk.save_epochs(connection, [self._accounts[key].row(key) for key in keys])
@@ -145,14 +147,6 @@ class _Batch:
         self._begins: list[int] = []
         self._sources: list[Source] = []
         self._duplicates = self._conflicts = self._redelivered = 0
-
-    def stream(self, uplinks: Iterable[Uplink]) -> Iterator[Row]:
-        """Adds the uplinks one by one, and yields the rows as they are made."""
-        rows = self.rows
-        for uplink in uplinks:
-            begin = len(rows)
-            self.add(uplink)
-            yield from rows[begin:]
 
     def add(self, uplink: Uplink) -> None:
         """Judges the numbers of an uplink, and makes rows of the readings that came for the first time."""
@@ -272,14 +266,14 @@ class _Batch:
         self._redelivered += total
 
 
-def _newest(rows: Iterable[Row]) -> Iterable[Row]:
+def _newest(rows: Sequence[Row]) -> list[Row]:
     newest: dict[int, Row] = {}
     get = newest.get
     for row in rows:
         best = get(row[0])
         if best is None or best[1] < row[1]:
             newest[row[0]] = row
-    return newest.values()
+    return list(newest.values())
 
 
 def _taken(uplink: Uplink, letters: list[DeadLetter], now_us: int) -> bool:
