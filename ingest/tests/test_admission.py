@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simway_ingest.admission import admit, admit_pack
+from simway_ingest.admission import Admission, admit, admit_pack
 from simway_protocol import limits, messages, senml
 from simway_protocol.messages import Uplink, UplinkBatch
 from simway_protocol.outcomes import Outcome, Reason
@@ -117,7 +117,7 @@ def test_without_readings_the_first_number_means_nothing():
 
 
 def test_a_frame_without_anything_asks_for_nothing():
-    assert admit([], numbered(5), []) == ([], [], (), ())
+    assert admit([], numbered(5), []) == Admission([], [])
 
 
 def test_a_numbered_reading_carries_its_own_time_and_an_unnumbered_one_need_not():

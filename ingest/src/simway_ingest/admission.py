@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import cbor2
+import msgspec
 from msgspec import structs
 from simway_protocol.limits import (
     FUTURE_MAX_US,
@@ -31,7 +32,7 @@ _EPOCH_DIGITS = 16
 _HEX = frozenset("0123456789abcdef")
 
 
-class Admission(NamedTuple):
+class Admission(msgspec.Struct):
     """What is to be done with one frame.
 
     ``uplinks``: for the log, in order; one, unless refusals split the run of numbers; none when there is nothing to say.
@@ -70,7 +71,7 @@ def admit(entries: list[Entry], head: Uplink, dropped: Sequence[Range], retentio
             return _refuse_all(head)
         if dropped and not _are_ranges(dropped, first_seq, count):
             rest = admit(entries, head, (), retention_us)
-            return rest._replace(letters=[*rest.letters, _bad_sequence(head, f"dropped {dropped!a:.200}")])
+            return structs.replace(rest, letters=[*rest.letters, _bad_sequence(head, f"dropped {dropped!a:.200}")])
     oldest_us, newest_us = head.received_us - retention_us, head.received_us + FUTURE_MAX_US
     if count > READINGS_MAX_PER_UPLINK:
         return _admit_mixed(entries, head, dropped, oldest_us)

@@ -93,21 +93,22 @@ class Exchange:
 
     def _take_data(self, event: DataReceived, now_us: int) -> None:
         head = Uplink(event.device, GATEWAY, now_us, event.epoch, event.first_seq)
-        uplinks, verdicts, refusals, letters = admit_pack(event.records, head, event.dropped, self._retention_us)
+        admission = admit_pack(event.records, head, event.dropped, self._retention_us)
+        uplinks, verdicts = admission.uplinks, admission.verdicts
         if uplinks:
             try:
                 self.batcher.add(uplinks, (event.session_id, event.epoch, verdicts, now_us))
             except Busy as busy:
                 self._later(event.session_id, event.epoch, verdicts, "busy", busy.retry_after_ms)
                 return
-        if letters:
-            self._letters.add(letters)
+        if admission.letters:
+            self._letters.add(admission.letters)
         if not uplinks:
             return
         counts = self._counts
         counts.uplinks += 1
         counts.readings += len(event.records)
-        for _, refusal in refusals:
+        for _, refusal in admission.refusals:
             _count(counts.rejected, refusal.reason)
         for first, last in uplinks[0].dropped:
             counts.dropped_at_device += last - first + 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
+
 from simway_protocol.messages import Range, RejectedRange
 
 Address: TypeAlias = tuple[str, int]
@@ -38,8 +40,7 @@ class SessionEnded:
     reason: str
 
 
-@dataclass(slots=True)
-class DataReceived:
+class DataReceived(msgspec.Struct):
     """One DATA frame. ``records``: the SenML pack as CBOR gave it, not yet resolved; answer by ``ServerEndpoint.acknowledge``."""
 
     device: str

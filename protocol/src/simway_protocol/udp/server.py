@@ -116,11 +116,10 @@ class ServerEndpoint:
         if type_ is None or not SEALED_MIN_BYTES <= len(datagram) <= DATAGRAM_MAX_BYTES:
             parse_header(datagram)
             raise PeerError("too_short" if type_ else "type")
-        counter = int.from_bytes(datagram[9:17])
-        plain = session.unseal(datagram, counter)
+        plain = session.unseal(datagram)
         session.last_us = now_us
         if address != session.address or session.candidate is not None:
-            self._note_address(session, counter, datagram, address, now_us)
+            self._note_address(session, datagram, address, now_us)
         if not session.confirmed:
             self._confirm(session, now_us)
         body = decode_body(plain)
@@ -152,9 +151,9 @@ class ServerEndpoint:
 
     # --- addresses -----------------------------------------------------------------------------------------------------------
 
-    def _note_address(self, session: Session, counter: int, datagram: bytes, address: Address, now_us: int) -> None:
+    def _note_address(self, session: Session, datagram: bytes, address: Address, now_us: int) -> None:
         """A newest frame from another address makes that a candidate; a newest frame from the validated one ends a candidacy."""
-        if counter != session.window.top:
+        if int.from_bytes(datagram[9:17]) != session.window.top:
             return
         if address == session.address:
             session.candidate = None

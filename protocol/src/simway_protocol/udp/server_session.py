@@ -84,12 +84,13 @@ class Session:
         self.dirty = False
         self.shelf: ResultShelf | None = None
 
-    def unseal(self, datagram: bytes, counter: int) -> bytes:
+    def unseal(self, datagram: bytes) -> bytes:
         """The plaintext of a frame of this session; ``PeerError``: stale, replayed, counter, bad_tag.
 
         The window moves only for a frame that opens.
         """
-        window = self.window
+        window, counter_bytes = self.window, datagram[9:17]
+        counter = int.from_bytes(counter_bytes)
         if counter <= window.top:
             refusal = window.judge(counter)
             if refusal is not None:
@@ -97,7 +98,7 @@ class Session:
         elif counter > COUNTER_MAX:
             raise PeerError("counter")
         try:
-            plain = self._decrypt(UP_NONCE_PREFIX + datagram[9:17], datagram[17:], datagram[:17])
+            plain = self._decrypt(UP_NONCE_PREFIX + counter_bytes, datagram[17:], datagram[:17])
         except InvalidTag:
             raise PeerError("bad_tag") from None
         window.accept(counter)
