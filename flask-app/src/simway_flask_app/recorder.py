@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -29,7 +29,7 @@ READINGS_MAX = 20_000
 """Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog."""
 POLL_S = 0.5
 RECORDS_MAX = 2_000
-GARBAGE_THRESHOLD = 100_000
+GARBAGE_THRESHOLD = 1_000_000
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 PAYLOAD_MAX_BYTES = 64 * 1024
@@ -153,10 +153,10 @@ class Recorder:
                 self._stopping.wait(RETRY_FIRST_S)
                 continue
             self._report("log", None)
-            self._take([_decode(record, self._now_us()) for record in records])
+            self._take(_decode(record, self._now_us()) for record in records)
 
-    def _take(self, parts: Sequence[Part]) -> None:
-        """Stores parts in transactions of about ``READINGS_MAX`` readings."""
+    def _take(self, parts: Iterable[Part]) -> None:
+        """Stores parts in transactions of about ``READINGS_MAX`` readings; no more than that is decoded at once."""
         batch: list[Part] = []
         readings = 0
         for part in parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from simway_flask_app.store.port import StoreError
@@ -46,14 +46,14 @@ def load(connection: Connection, follower: Follower) -> dict[int, int]:
 
 def advance(connection: Connection, follower: Follower, moves: Moves) -> None:
     """Sets the positions, in the caller's transaction. Raises ``PositionMoved`` unless each stands where it was last seen."""
+    known = []
     for partition, (expected, next_offset) in sorted(moves.items()):
-        moved = connection.execute(
-            update(log_positions)
-            .where(*_of(follower), log_positions.c.partition == partition, log_positions.c.next_offset == expected)
-            .values(next_offset=next_offset)
-        )
-        if moved.rowcount != 1:
-            _begin(connection, follower, partition, expected, next_offset)
+        if expected == 0:
+            _begin(connection, follower, partition, next_offset)
+        else:
+            known.append({"of": partition, "expected": expected, "next": next_offset})
+    if known and connection.execute(_moving(follower), known).rowcount != len(known):
+        raise PositionMoved(f"{follower.topic} stands elsewhere than at {known}: another process reads it, too")
 
 
 def note_gap(connection: Connection, follower: Follower, gap: Gap, now_us: int) -> None:
@@ -66,21 +66,21 @@ def note_gap(connection: Connection, follower: Follower, gap: Gap, now_us: int) 
     )  # fmt: skip
 
 
-def _begin(connection: Connection, follower: Follower, partition: int, expected: int, next_offset: int) -> None:
-    known = connection.execute(
-        select(log_positions.c.next_offset).where(*_of(follower), log_positions.c.partition == partition)
-    ).scalar()
-    if known is not None or expected != 0:
-        raise PositionMoved(f"{follower.topic}/{partition} stands at {known}, not at {expected}: another process reads it, too")
+def _begin(connection: Connection, follower: Follower, partition: int, next_offset: int) -> None:
+    """From 0, where a row may not be there yet."""
+    if connection.execute(_moving(follower), {"of": partition, "expected": 0, "next": next_offset}).rowcount == 1:
+        return
+    values = {"consumer": follower.consumer, "log_id": follower.log_id, "topic": follower.topic}
     try:
-        connection.execute(
-            insert(log_positions).values(
-                consumer=follower.consumer, log_id=follower.log_id, topic=follower.topic, partition=partition,
-                next_offset=next_offset,
-            )
-        )  # fmt: skip
+        connection.execute(insert(log_positions).values(**values, partition=partition, next_offset=next_offset))
     except IntegrityError as error:
-        raise PositionMoved(f"{follower.topic}/{partition} was begun by another process") from error
+        raise PositionMoved(f"{follower.topic}/{partition} no longer stands at 0: another process reads it, too") from error
+
+
+def _moving(follower: Follower) -> Update:
+    columns = log_positions.c
+    here = columns.partition == bindparam("of"), columns.next_offset == bindparam("expected")
+    return update(log_positions).where(*_of(follower), *here).values(next_offset=bindparam("next"))
 
 
 def _of(follower: Follower) -> tuple[ColumnElement[bool], ...]:

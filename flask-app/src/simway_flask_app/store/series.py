@@ -32,45 +32,34 @@ class SeriesCache:
 
     def __init__(self, bulk: Bulk) -> None:
         self._bulk = bulk
-        self._devices: dict[str, Sensors] = {}
-        self._names: dict[int, tuple[str, str]] = {}
+        self.devices: dict[str, Sensors] = {}
+        """The sensors of each device that was seen since the last ``clear``."""
+        self.names: dict[int, tuple[str, str]] = {}
+        """Device and sensor of each series that was seen since the last ``clear``, which leaves this one to whoever holds it."""
 
     def begin(self, connection: Connection, uplinks: Sequence[Uplink]) -> None:
         """Knows the series of all readings of ``uplinks`` afterwards: loads them, or makes them."""
-        if len(self._names) > CACHED_MAX:
+        if len(self.names) > CACHED_MAX:
             self.clear()
-        devices = self._devices
+        devices = self.devices
         self._load(connection, [device for device in {uplink.device for uplink in uplinks} if device not in devices])
         wanted: set[tuple[str, str]] = set()
         for uplink in uplinks:
             known = devices[uplink.device]
-            for reading in uplink.readings:
-                if reading[0] not in known:
-                    wanted.add((uplink.device, reading[0]))
+            for sensor, _, _, _ in uplink.readings:
+                if sensor not in known:
+                    wanted.add((uplink.device, sensor))
         if wanted:
             self._make(connection, sorted(pair for pair in wanted if _is_name(pair[1])))
 
-    def of(self, device: str) -> Sensors:
-        """The sensors of a device that ``begin`` saw."""
-        return self._devices[device]
-
-    def knows(self, device: str) -> bool:
-        """True for a device that was seen since the last ``clear``."""
-        return device in self._devices
-
-    def name(self, series_id: int) -> tuple[str, str]:
-        """Device and sensor of a series that was seen since the last ``clear``."""
-        return self._names[series_id]
-
     def clear(self) -> None:
         """Forgets everything."""
-        self._devices.clear()
-        self._names.clear()
+        self.devices, self.names = {}, {}
 
     def _load(self, connection: Connection, devices: Sequence[str]) -> None:
         for begin in range(0, len(devices), _QUERY_MAX):
             chosen = devices[begin : begin + _QUERY_MAX]
-            self._devices |= {device: Sensors() for device in chosen}
+            self.devices |= {device: Sensors() for device in chosen}
             query = select(series.c.series_id, series.c.device, series.c.sensor).where(series.c.device.in_(chosen))
             for series_id, device, sensor in connection.execute(query):
                 self._note(series_id, device, sensor)
@@ -81,11 +70,11 @@ class SeriesCache:
             return
         for series_id, device, sensor in self._bulk.create_series(connection, pairs):
             self._note(series_id, device, sensor)
-        self._load(connection, sorted({device for device, sensor in pairs if sensor not in self._devices[device]}))
+        self._load(connection, sorted({device for device, sensor in pairs if sensor not in self.devices[device]}))
 
     def _note(self, series_id: int, device: str, sensor: str) -> None:
-        self._devices[device][sensor] = series_id
-        self._names[series_id] = (device, sensor)
+        self.devices[device][sensor] = series_id
+        self.names[series_id] = (device, sensor)
 
 
 def _is_name(sensor: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -46,7 +46,8 @@ class StoredReadings:
     """The readings that one transaction added, as cheap to make as can be: they become objects only when iterated."""
 
     rows: Sequence[Row]
-    names: dict[int, tuple[str, str]]
+    names: Mapping[int, tuple[str, str]]
+    """Device and sensor by series: of these rows, and maybe of many more."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -111,8 +112,7 @@ class UplinkWriter:
         self._load(connection, keys, now_us)
         self._series.begin(connection, good)
         batch = _Batch(self._series, self._accounts, letters, now_us)
-        for uplink in good:
-            batch.add(uplink)
+        batch.add(good)
         batch.settle(self._placer.place(connection, batch.rows))
         self._bulk.raise_latest(connection, _newest(batch.rows), now_us)
         if keys:
@@ -148,24 +148,25 @@ class _Batch:
         self._sources: list[Source] = []
         self._duplicates = self._conflicts = self._redelivered = 0
 
-    def add(self, uplink: Uplink) -> None:
-        """Judges the numbers of an uplink, and makes rows of the readings that came for the first time."""
-        account = self._known[(uplink.device, uplink.epoch or "")]
-        sensors = self._series.of(uplink.device)
-        if uplink.epoch is None:
-            self._add_unnumbered(uplink, account, sensors)
-            return
-        sequence, first, readings = account.sequence, uplink.first_seq, uplink.readings
-        if first == sequence.highest + 1 and readings:
-            sequence.highest += len(readings)
-            self._add_run(uplink, account, sensors, readings, first)
-        elif first is not None and readings:
-            fresh = sequence.take(first, first + len(readings) - 1)
-            self._note_redelivered(account, len(readings) - count(fresh))
-            for low, high in fresh:
-                self._add_run(uplink, account, sensors, readings[low - first : high - first + 1], low)
-        if uplink.dropped or uplink.rejected:
-            self._add_ranges(uplink, account)
+    def add(self, uplinks: Iterable[Uplink]) -> None:
+        """Judges the numbers of uplinks, and makes rows of the readings that came for the first time."""
+        known, devices = self._known, self._series.devices
+        for uplink in uplinks:
+            account, sensors = known[uplink.device, uplink.epoch or ""], devices[uplink.device]
+            sequence, first, readings = account.sequence, uplink.first_seq, uplink.readings
+            if first == sequence.highest + 1 and readings:
+                sequence.highest += len(readings)
+                self._add_run(uplink, account, sensors, readings, first)
+            elif uplink.epoch is None:
+                self._add_unnumbered(uplink, account, sensors)
+                continue
+            elif first is not None and readings:
+                fresh = sequence.take(first, first + len(readings) - 1)
+                self._note_redelivered(account, len(readings) - count(fresh))
+                for low, high in fresh:
+                    self._add_run(uplink, account, sensors, readings[low - first : high - first + 1], low)
+            if uplink.dropped or uplink.rejected:
+                self._add_ranges(uplink, account)
 
     def settle(self, odd: dict[int, tuple[Oddity, str]]) -> None:
         """Books those rows that were not stored after all, by index."""
@@ -178,10 +179,9 @@ class _Batch:
 
     def outcome(self) -> Outcome:
         """For after the commit."""
-        names = {series_id: self._series.name(series_id) for series_id in {row[0] for row in self.rows}}
         refused = sum(total for (_, _, reason), total in self.refusals.items() if reason == REFUSED)
         reasons = Counter(letter.reason for letter in self._letters)
-        readings = StoredReadings(self.rows, names)
+        readings = StoredReadings(self.rows, self._series.names)
         return Outcome(readings, self._duplicates, self._conflicts, self._redelivered, refused, reasons)
 
     def _add_ranges(self, uplink: Uplink, account: Account) -> None:
@@ -240,7 +240,7 @@ class _Batch:
             return
         seq = None if first_seq is None else first_seq + offset
         series_id, t_us, num, kind, text, unit = self.rows[index]
-        reading = Reading(self._series.name(series_id)[1], t_us, value_of(num, kind, text), unit)
+        reading = Reading(self._series.names[series_id][1], t_us, value_of(num, kind, text), unit)
         if oddity is Oddity.CONFLICT:
             account.conflict += 1
             self._conflicts += 1
