@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 TOPIC = "uplink"
 CONSUMER = "recorder"
-READINGS_MAX = 20_000
+READINGS_MAX = 40_000
 """Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog."""
 POLL_S = 0.5
 RECORDS_MAX = 2_000

@@ -12,7 +12,6 @@ from simway_flask_app.store.bulk import Bulk
 from simway_flask_app.store.port import StoreError
 from simway_flask_app.store.schema import series
 
-CACHED_MAX = 500_000
 _QUERY_MAX = 400
 
 
@@ -39,8 +38,6 @@ class SeriesCache:
 
     def begin(self, connection: Connection, uplinks: Sequence[Uplink]) -> None:
         """Knows the series of all readings of ``uplinks`` afterwards: loads them, or makes them."""
-        if len(self.names) > CACHED_MAX:
-            self.clear()
         devices = self.devices
         self._load(connection, [device for device in {uplink.device for uplink in uplinks} if device not in devices])
         wanted: set[tuple[str, str]] = set()
