@@ -26,7 +26,10 @@ log = structlog.get_logger()
 TOPIC = "uplink"
 CONSUMER = "recorder"
 READINGS_MAX = 40_000
-"""Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog."""
+"""Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog.
+
+The more, the fewer rows of ``latest`` and ``epochs`` for each reading; but SQLite's other writers wait for it, 5 s at most.
+"""
 POLL_S = 0.5
 RECORDS_MAX = 2_000
 GARBAGE_THRESHOLD = 1_000_000
