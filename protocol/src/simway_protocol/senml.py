@@ -67,7 +67,7 @@ class _Base:
         self.name = ""
         self.t_us = t_us
         self.unit: str | None = None
-        self.value: float | int = 0
+        self.value: float | int | None = None
 
 
 def resolve(records: Sequence[Any], now_us: int | None) -> list[Entry]:
@@ -238,16 +238,23 @@ def _time_of(record: dict[Any, Any], base: _Base, now_us: int | None) -> int:
 
 
 def _value_of(record: dict[Any, Any], base: _Base) -> Any:
+    """4.5.4: base value and value are added, and where one of them is missing it counts as zero."""
     present = [label for label in (_VALUE, _STRING, _BOOL, _DATA, OBJECT_LABEL) if label in record]
+    if not present and base.value is not None:
+        return _checked(base.value)
     if len(present) != 1:
         raise _Bad(Reason.BAD_SENML, "more than one value" if present else "no value")
     label = present[0]
     value = record[label]
     if label == _VALUE:
-        value = _sum(_number(value, "v"), base.value)
+        value = _sum(_number(value, "v"), base.value or 0)
     elif label == _DATA or type(value) is not _TYPES[label]:
         name = label if label == OBJECT_LABEL else _TEXT_LABELS[label]  # type: ignore[index]
         raise _Bad(Reason.BAD_VALUE, "binary values are not stored" if label == _DATA else f"{name} has the wrong type")
+    return _checked(value)
+
+
+def _checked(value: Any) -> Any:
     reason = refuse_value(value)
     if reason is not None:
         raise _Bad(reason, "the value breaks a rule")
