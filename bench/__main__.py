@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from simway_backbone import logs
 from simway_testing import kafka_server, postgres_server
 
 from bench import recorder, udp_ingest
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("udp", "recorder"), help="just these figures")
     parser.add_argument("--embedded", action="store_true", help="without a Kafka broker and PostgreSQL")
     options = parser.parse_args()
+    logs.configure("bench", "warning")
     progress(machine())
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="simway-bench-") as name, contextlib.ExitStack() as servers:
@@ -39,7 +41,7 @@ def main() -> None:
             url = f"sqlite:///{directory / 'store.db'}"
             figures += recorder.measure(_made(directory / "sqlite"), url, "sqlite", readings=readings, rounds=rounds)
             if not options.embedded:
-                server_url = servers.enter_context(postgres_server.running(_made(directory / "postgresql")))
+                server_url = servers.enter_context(postgres_server.running(_made(directory / "postgresql"), durable=True))
                 url = postgres_server.database(server_url)
                 figures += recorder.measure(_made(directory / "pg-log"), url, "postgresql", readings=readings, rounds=rounds)
     print(f"\n{machine()}\n\n{table(figures)}", file=sys.stderr)

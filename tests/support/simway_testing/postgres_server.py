@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests, from the system's packages: its own data in a given folder, an ephemeral port on 127.0.0.1.
 
-It keeps nothing safe (``fsync=off``): a test server. PostgreSQL refuses to run as root, so root runs it as ``postgres`` or
-``nobody``.
+It keeps nothing safe (``fsync=off``) unless asked to: a test server. PostgreSQL refuses to run as root, so root runs it as
+``postgres`` or ``nobody``.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ from simway_testing import Unavailable
 START_S = 60.0
 STOP_S = 20.0
 _SETTINGS = {
-    "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "synchronous_commit": "off",
-    "full_page_writes": "off", "shared_buffers": "64MB", "max_wal_size": "1GB", "max_connections": "60",
-    "autovacuum_naptime": "60s", "log_min_messages": "fatal",
+    "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "64MB", "max_wal_size": "1GB",
+    "max_connections": "60", "autovacuum_naptime": "60s", "log_min_messages": "fatal",
 }  # fmt: skip
+_UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[str]:
-    """A server with its data in ``directory``; gives its URL. Raises ``Unavailable`` when PostgreSQL is not installed."""
-    with server(directory) as (url, _process):
+def running(directory: Path, *, durable: bool = False) -> Iterator[str]:
+    """A server with its data in ``directory``; gives its URL. Raises ``Unavailable`` when PostgreSQL is not installed.
+
+    ``durable``: it syncs as one in use does, which a bench wants and a test does not.
+    """
+    with server(directory, durable=durable) as (url, _process):
         yield url
 
 
 @contextmanager
-def server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def server(directory: Path, *, durable: bool = False) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """As ``running``, with the process, for tests that stop the server. Called again on a folder, it goes on with its data."""
     tools = _tools()
     data, password_file = directory / "data", directory / "password"
@@ -51,7 +54,8 @@ def server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         _initdb(tools, data, password_file, identity)
     port = _port_of(directory)
     command = [str(tools / "postgres"), "-D", str(data), "-p", str(port)]
-    command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    settings = _SETTINGS if durable else _SETTINGS | _UNSAFE
+    command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (directory / "postgres.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, **identity)
     url = f"postgresql://simway:{password_file.read_text()}@127.0.0.1:{port}/postgres"
