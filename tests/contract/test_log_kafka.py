@@ -184,7 +184,7 @@ def test_a_topic_made_again_is_another(broker: Broker, log: KafkaLog) -> None:
 def test_a_producer_that_cannot_go_on_is_replaced(log: KafkaLog) -> None:
     lane = log._lanes[1 % LANES]
     first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
-    assert isinstance(log._failed(lane, lane.producer, kafka_errors.OutOfOrderSequenceNumberError()), LogUnavailable)
+    assert isinstance(lane._failed(lane.producer, kafka_errors.OutOfOrderSequenceNumberError()), LogUnavailable)
     assert lane.producer is None
     assert log.append("made", 1, [(None, b"y")]).result(WAIT_S) == first + 1
 

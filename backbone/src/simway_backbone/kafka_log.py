@@ -4,8 +4,8 @@ Durable means: ``acks=all``; on a cluster of three and more, replication 3 with 
 that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. The producer is idempotent: its own
 retries write nothing twice. How readers read: ``kafka_reader``.
 
-Appends go over several lanes, by partition, each a producer with a connection of its own: a broker takes one request of a
-connection after the other, and syncs the partitions in a request one by one; over lanes it syncs them side by side.
+Appends go over several lanes, by partition (``kafka_lane``): a broker takes one request of a connection after the other, and
+syncs the partitions in a request one by one; over lanes it syncs them side by side.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 from simway_protocol.topics import TOPICS, Topic
 
+from simway_backbone.kafka_lane import Append, Lane
 from simway_backbone.kafka_reader import ANSWER_TIMEOUT_S, KafkaReader, connection_settings, unavailable
 from simway_backbone.log import LogError, LogRefused, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
 
@@ -33,11 +35,11 @@ REPLICATION = 3
 WAITING_MAX_BYTES = 64_000_000
 SEGMENTS_PER_RETENTION = 24
 LANES = 2
-"""Each costs processor time, in requests that hold less: four answer no sooner on two cores and cost half as much again."""
+"""More sync side by side what more partitions hold, and cost processor time, in requests that hold less."""
+CLOSE_LOOK_S = 0.005
 
 _EARLIEST, _END = -2, -1
 """Timestamps that stand for a partition's first and next offset (Kafka protocol, ListOffsets)."""
-_REFUSED = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError, kafka_errors.InvalidTopicError)
 
 _log = structlog.get_logger("log")
 T = TypeVar("T")
@@ -65,16 +67,6 @@ def topic_settings(topic: Topic, brokers: int) -> dict[str, str]:
     return settings
 
 
-class _Lane:
-    """The way of some partitions to the brokers. ``connecting``: appends that wait for that."""
-
-    __slots__ = ("connecting", "producer")
-
-    def __init__(self) -> None:
-        self.producer: Any = None
-        self.connecting = 0
-
-
 class KafkaLog:
     """See ``Log``. Connects at first use, and again after an outage."""
 
@@ -93,9 +85,11 @@ class KafkaLog:
         self._start_timeout_s, self._delivery_timeout_s = start_timeout_s, delivery_timeout_s
         self._lock = threading.RLock()
         self._admin: Any = None
-        self._lanes = [_Lane() for _ in range(LANES)]
         self._counts: dict[str, int] = {}
         self._connector = ThreadPoolExecutor(1, "log-connect")
+        self._lanes = [
+            Lane(self._connector, self._connect, self._refuse, partial(unavailable, self._servers)) for _ in range(LANES)
+        ]
         self._waiting_bytes = 0
         self._count_lock = threading.Lock()
         self._closed = False
@@ -108,7 +102,7 @@ class KafkaLog:
                 self._make_missing_topics()
                 for name in self._descriptors:
                     self.partitions(name)
-                self._connect(self._lanes[0])
+                self._lanes[0].connect_ahead(name)
                 break
             except LogUnavailable as error:
                 if time.monotonic() > deadline_s:
@@ -117,7 +111,7 @@ class KafkaLog:
                 time.sleep(0.5)
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             for lane in self._lanes[1:]:
-                self._connector.submit(self._connect_ahead, lane)
+                self._connector.submit(self._connect_ahead, lane, name)
 
     def identity(self, topic: str) -> str:
         """See ``Log``."""
@@ -140,26 +134,19 @@ class KafkaLog:
     def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
         """See ``Log``. Sends at once when connected; else a thread connects, and sends in order.
 
-        kafka-python 3.0 has no buffer that fills and blocks (``WAITING_MAX_BYTES`` is the bound here), but its ``send`` waits for
-        the broker when it does not know the topic: that too is left to the thread.
+        kafka-python 3.0 has no buffer that fills and blocks (``WAITING_MAX_BYTES`` is the bound here).
         """
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
         size = sum(len(value) + 100 for _, value in records)
-        lane = self._lanes[partition % LANES]
         with self._count_lock:
             if self._closed or self._waiting_bytes + size > WAITING_MAX_BYTES:
                 why = "the log is closed" if self._closed else f"more than {WAITING_MAX_BYTES} bytes wait for Kafka"
                 future.set_exception(LogUnavailable(why))
                 return future
             self._waiting_bytes += size
-            ready = topic in self._counts and not lane.connecting and _knows(lane.producer, topic)
-            lane.connecting += not ready
         future.add_done_callback(lambda _: self._count(-size))
-        if ready:
-            self._send(lane, future, topic, partition, records)
-        else:
-            self._connector.submit(self._connect_and_send, lane, future, topic, partition, records)
+        self._lanes[partition % LANES].put(Append(future, topic, partition, records))
         return future
 
     def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
@@ -170,17 +157,14 @@ class KafkaLog:
         """See ``Log``."""
         with self._count_lock:
             self._closed = True
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s and not all(lane.is_idle for lane in self._lanes):
+            time.sleep(CLOSE_LOOK_S)
         self._connector.shutdown(wait=False, cancel_futures=True)
+        for lane in self._lanes:
+            lane.discard()
         with self._lock:
             admin, self._admin = self._admin, None
-            producers = [lane.producer for lane in self._lanes if lane.producer is not None]
-            for lane in self._lanes:
-                lane.producer = None
-        deadline_s = time.monotonic() + timeout_s
-        for producer in producers:
-            with contextlib.suppress(kafka_errors.KafkaError):
-                producer.flush(max(0.0, deadline_s - time.monotonic()))
-            _discard(producer)
         if admin:
             admin.close()
 
@@ -232,10 +216,10 @@ class KafkaLog:
                     admin.close()
                 raise unavailable(self._servers, error) from error
 
-    def _connect(self, lane: _Lane) -> None:
+    def _connect(self, topic: str) -> Any:
+        """A producer that knows the topics, ``topic`` among them. In the thread that connects. Raises ``LogError``."""
+        self.partitions(topic)
         with self._lock:
-            if lane.producer is not None or self._closed:
-                return
             try:
                 producer = KafkaProducer(
                     acks="all",
@@ -253,96 +237,15 @@ class KafkaLog:
                     producer.partitions_for(name)
             except (kafka_errors.KafkaError, OSError) as error:
                 raise unavailable(self._servers, error) from error
-            lane.producer = producer
+            return producer
 
-    def _connect_ahead(self, lane: _Lane) -> None:
-        with contextlib.suppress(LogUnavailable):  # then the first append connects
-            self._connect(lane)
+    def _connect_ahead(self, lane: Lane, topic: str) -> None:
+        with contextlib.suppress(LogError):  # then the first append connects
+            lane.connect_ahead(topic)
 
-    def _connect_and_send(self, lane: _Lane, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
-        try:
-            self.partitions(topic)
-            self._connect(lane)
-            self._send(lane, future, topic, partition, records)
-        except Exception as error:
-            future.set_exception(error if isinstance(error, LogError) else unavailable(self._servers, error))
-        finally:
-            with self._count_lock:
-                lane.connecting -= 1
-
-    def _send(self, lane: _Lane, future: Future[int], topic: str, partition: int, records: Pairs) -> None:
-        if refused := refuse_append(topic, partition, self._counts[topic], records):
-            future.set_exception(refused)
-            return
-        producer, sent = lane.producer, []
-        try:
-            for key, value in records:
-                sent.append(producer.send(topic, value, key, partition=partition))
-        except Exception as error:
-            future.set_exception(self._failed(lane, producer, error))
-            return
-        if len(sent) == 1:
-            sent[0].add_callback(lambda metadata: future.set_result(metadata.offset))
-            sent[0].add_errback(lambda error: future.set_exception(self._failed(lane, producer, error)))
-        else:
-            _Together(future, len(sent), lambda error: self._failed(lane, producer, error)).watch(sent)
-
-    def _failed(self, lane: _Lane, producer: Any, error: BaseException) -> LogError:
-        """The error for the caller. The producer is replaced: after a batch that it gave up, one of kafka-python 3.0 waits
-        for a producer id for ever, and sends nothing more.
-        """
-        if isinstance(error, _REFUSED):
-            return LogRefused(str(error))
-        with self._count_lock:
-            lost = lane.producer is producer
-            if lost:
-                lane.producer = None
-        if lost and not self._closed:
-            self._connector.submit(_discard, producer)
-        return unavailable(self._servers, error)
+    def _refuse(self, append: Append) -> LogError | None:
+        return refuse_append(append.topic, append.partition, self.partitions(append.topic), append.records)
 
     def _count(self, size: int) -> None:
         with self._count_lock:
             self._waiting_bytes += size
-
-
-def _knows(producer: Any, topic: str) -> bool:
-    """Whether there is a producer, and its ``send`` for the topic would not wait for the broker."""
-    return producer is not None and producer._metadata.partitions_for_topic(topic) is not None
-
-
-def _discard(producer: Any) -> None:
-    """Ends a producer at once; what it holds fails. Its own ``close`` would first wait for just that, and then not close."""
-    producer._sender.force_close()
-    producer._sender.join(ANSWER_TIMEOUT_S)
-    with contextlib.suppress(kafka_errors.KafkaError):
-        producer.close(0)
-
-
-class _Together:
-    """Several records of one append: done when all are, failed when one is."""
-
-    def __init__(self, future: Future[int], count: int, translate: Callable[[BaseException], LogError]) -> None:
-        self._future, self._left, self._translate = future, count, translate
-        self._first = -1
-        self._lock = threading.Lock()
-
-    def watch(self, sent: Sequence[Any]) -> None:
-        for number, each in enumerate(sent):
-            each.add_callback(self._sent, number)
-            each.add_errback(self._lost)
-
-    def _sent(self, number: int, metadata: Any) -> None:
-        with self._lock:
-            self._left -= 1
-            if number == 0:
-                self._first = metadata.offset
-            done = self._left == 0
-        if done and not self._future.done():
-            self._future.set_result(self._first)
-
-    def _lost(self, error: BaseException) -> None:
-        with self._lock:
-            first_error = not self._future.done()
-            if first_error:
-                self._future.set_exception(self._translate(error))

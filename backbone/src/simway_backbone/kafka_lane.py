@@ -1,0 +1,189 @@
+"""A lane: the way of some partitions' appends to the brokers, one kafka-python producer with a connection of its own.
+
+What comes while a lane waits for an answer is held, and goes together when that is there: a request costs this process half a
+millisecond and more, whatever it holds, and kafka-python spins while as many requests are under way as it allows
+(docs/decisions/one-record-under-way.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
+
+from kafka import errors as kafka_errors
+
+from simway_backbone.kafka_reader import ANSWER_TIMEOUT_S
+from simway_backbone.log import LogError, LogRefused, LogUnavailable, Pairs
+
+_REFUSED = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError, kafka_errors.InvalidTopicError)
+
+
+class Append(NamedTuple):
+    """Records that are to go to one partition together. ``future``: told the offset of the first."""
+
+    future: Future[int]
+    topic: str
+    partition: int
+    records: Pairs
+
+
+class Lane:
+    """Takes appends from any thread; never blocks. Appends of one partition stay in order.
+
+    ``connect`` makes a producer that knows the topic, and blocks; it runs in ``connector``. ``refuse``: why records cannot be
+    appended at all, or None. ``unavailable`` puts kafka-python's errors into ours.
+    """
+
+    def __init__(
+        self,
+        connector: Executor,
+        connect: Callable[[str], Any],
+        refuse: Callable[[Append], LogError | None],
+        unavailable: Callable[[BaseException], LogUnavailable],
+    ) -> None:
+        self._connector, self._connect, self._refuse, self._unavailable = connector, connect, refuse, unavailable
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._held: list[Append] = []
+        self.producer: Any = None
+
+    def put(self, append: Append) -> None:
+        """Sends now, or when what is under way is answered."""
+        append.future.add_done_callback(self._answered)
+        with self._lock:
+            if self._under_way:
+                self._held.append(append)
+                return
+            self._under_way = 1
+        self._send_all([append])
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was put is answered."""
+        return not self._under_way
+
+    def connect_ahead(self, topic: str) -> None:
+        """Makes the producer if there is none. Blocks. Raises ``LogUnavailable``."""
+        if self.producer is not None:
+            return
+        producer = self._connect(topic)
+        with self._lock:
+            if self.producer is None:
+                self.producer, producer = producer, None
+        if producer is not None:
+            _discard(producer)
+
+    def discard(self) -> None:
+        """Ends the producer at once; what it holds fails."""
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            _discard(producer)
+
+    def _answered(self, future: Future[int]) -> None:
+        """The last answer of those under way sends the next; what was held behind a broker that is away fails with the rest."""
+        with self._lock:
+            self._under_way -= 1
+            if self._under_way:
+                return
+            held, self._held = self._held, []
+            self._under_way = len(held)
+        error = future.exception()
+        if isinstance(error, LogUnavailable):
+            for append in held:
+                append.future.set_exception(error)
+        elif held:
+            self._send_all(held)
+
+    def _send_all(self, appends: Sequence[Append]) -> None:
+        """At once when connected; else a thread connects. ``send`` waits for the broker when it does not know the topic."""
+        if all(_knows(self.producer, append.topic) for append in appends):
+            for append in appends:
+                self._send(append)
+            return
+        try:
+            self._connector.submit(self._connect_and_send, appends)
+        except RuntimeError:
+            for append in appends:
+                append.future.set_exception(LogUnavailable("the log is closed"))
+
+    def _connect_and_send(self, appends: Sequence[Append]) -> None:
+        for append in appends:
+            try:
+                self.connect_ahead(append.topic)
+                self._send(append)
+            except Exception as error:
+                if not append.future.done():
+                    append.future.set_exception(error if isinstance(error, LogError) else self._unavailable(error))
+
+    def _send(self, append: Append) -> None:
+        if refused := self._refuse(append):
+            append.future.set_exception(refused)
+            return
+        producer, sent = self.producer, []
+        try:
+            for key, value in append.records:
+                sent.append(producer.send(append.topic, value, key, partition=append.partition))
+        except Exception as error:
+            append.future.set_exception(self._failed(producer, error))
+            return
+        _Together(append.future, len(sent), lambda error: self._failed(producer, error)).watch(sent)
+
+    def _failed(self, producer: Any, error: BaseException) -> LogError:
+        """The error for the caller. The producer is replaced: after a batch that it gave up, one of kafka-python 3.0 waits
+        for a producer id for ever, and sends nothing more.
+        """
+        if isinstance(error, _REFUSED):
+            return LogRefused(str(error))
+        with self._lock:
+            lost = producer is not None and self.producer is producer
+            if lost:
+                self.producer = None
+        if lost:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._connector.submit(_discard, producer)
+        return self._unavailable(error)
+
+
+def _knows(producer: Any, topic: str) -> bool:
+    """Whether there is a producer, and its ``send`` for the topic would not wait for the broker."""
+    return producer is not None and producer._metadata.partitions_for_topic(topic) is not None
+
+
+def _discard(producer: Any) -> None:
+    """Its own ``close`` would first wait for what it holds, and then not close."""
+    producer._sender.force_close()
+    producer._sender.join(ANSWER_TIMEOUT_S)
+    with contextlib.suppress(kafka_errors.KafkaError):
+        producer.close(0)
+
+
+class _Together:
+    """Several records of one append: done when all are, failed when one is."""
+
+    def __init__(self, future: Future[int], count: int, translate: Callable[[BaseException], LogError]) -> None:
+        self._future, self._left, self._translate = future, count, translate
+        self._first = -1
+        self._lock = threading.Lock()
+
+    def watch(self, sent: Sequence[Any]) -> None:
+        for number, each in enumerate(sent):
+            each.add_callback(self._sent, number)
+            each.add_errback(self._lost)
+
+    def _sent(self, number: int, metadata: Any) -> None:
+        with self._lock:
+            self._left -= 1
+            if number == 0:
+                self._first = metadata.offset
+            done = self._left == 0
+        if done and not self._future.done():
+            self._future.set_result(self._first)
+
+    def _lost(self, error: BaseException) -> None:
+        with self._lock:
+            first_error = not self._future.done()
+            if first_error:
+                self._future.set_exception(self._translate(error))
