@@ -10,7 +10,7 @@ from simway_protocol.errors import PeerError
 from simway_protocol.messages import Profile as ProfileMessage
 from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, status, store_data
 from simway_protocol.sim.apdu import Command
-from simway_protocol.sim.card import Card, CardError, expect_success
+from simway_protocol.sim.card import Card, CardError, dialogue_of, expect_success
 from simway_protocol.sim.es10c import (
     DeleteResult,
     DisableProfile,
@@ -94,6 +94,8 @@ class Uicc:
         block_bytes: int = apdu.SHORT_DATA_MAX_BYTES,
     ) -> None:
         self._chain = Chain(card, clock_us)
+        self.dialogue = dialogue_of(card)
+        """Keeps other programs out between several calls, as from an enable to the look at what it did (``card.Shared``)."""
         self._isd_r_aid = isd_r_aid
         self._block_bytes = block_bytes
 
@@ -114,12 +116,13 @@ class Uicc:
     @contextmanager
     def channel(self) -> Iterator[Channel]:
         """A logical channel, closed on the way out; the basic channel on a card that has no other."""
-        number = self._open_channel()
-        try:
-            yield Channel(self._chain, number, self._block_bytes)
-        finally:
-            if number:
-                self._close_channel(number)
+        with self.dialogue():
+            number = self._open_channel()
+            try:
+                yield Channel(self._chain, number, self._block_bytes)
+            finally:
+                if number:
+                    self._close_channel(number)
 
     @contextmanager
     def application(self, aid: bytes, name: str) -> Iterator[Channel]:
@@ -197,9 +200,10 @@ class Uicc:
 
     def apply_switch(self) -> str:
         """What follows an enable or disable: answers what the card wants, resets it, re-reads: the ICCID that it shows now."""
-        self.run_proactive()
-        self.reset()
-        return self.iccid()
+        with self.dialogue():
+            self.run_proactive()
+            self.reset()
+            return self.iccid()
 
     def run_proactive(self) -> list[ProactiveCommand]:
         """Fetches and answers what the card asked for by 91xx: REFRESH as performed, all else as beyond this terminal.
