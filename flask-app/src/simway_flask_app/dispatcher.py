@@ -7,7 +7,6 @@ be repeated: a crash between two costs at most a message written twice, which ev
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from simway_flask_app import ledger, sealing
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.device_events import ACTOR, DeviceEvents
 from simway_flask_app.ledger import Event as Happening
 from simway_flask_app.ledger import State
@@ -49,11 +49,6 @@ RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 
 Report = Callable[[str, str | None], None]
-
-
-def utc_now_us() -> int:
-    """The clock."""
-    return time.time_ns() // 1000
 
 
 def unheard(_name: str, _wrong: str | None) -> None:

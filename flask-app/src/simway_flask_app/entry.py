@@ -13,9 +13,9 @@ from simway_backbone.service import Service, StartError, run_service
 from simway_backbone.settings import SettingError, read_secret
 
 from simway_flask_app import init
+from simway_flask_app.clock import utc_now_us as now_us
 from simway_flask_app.device_events import DeviceEvents
 from simway_flask_app.dispatcher import Dispatcher
-from simway_flask_app.dispatcher import utc_now_us as now_us
 from simway_flask_app.gauges import PERIOD_S as GAUGES_PERIOD_S
 from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.periodic import Periodic

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response
 
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.store.port import WebStore
 from simway_flask_app.web import api, limits, pages, problems
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.changes import Changes
-from simway_flask_app.web.context import EXTENSION, Services, utc_now_us
+from simway_flask_app.web.context import EXTENSION, Services
 from simway_flask_app.web.live import LiveEvents
 
 

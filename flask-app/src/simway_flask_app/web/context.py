@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from flask import current_app
 
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.store.port import WebStore
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.live import LiveEvents
@@ -16,11 +16,6 @@ from simway_flask_app.web.live import LiveEvents
 EXTENSION = "simway"
 ACTOR = "api"
 """Who asked for a command, in its history."""
-
-
-def utc_now_us() -> int:
-    """The time of day in UTC microseconds."""
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True)
