@@ -21,7 +21,7 @@ from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.keys import card_response
 
 from simway_modem_client.agent import Agent
-from simway_modem_client.bearers import NoBearer
+from simway_modem_client.bearers import Bearer, BearerUnusable, open_bearer
 from simway_modem_client.card import CardError, NoDriver, SimCard, open_card
 from simway_modem_client.journal import Journal
 from simway_modem_client.keys import CardKey, FileKey, KeyProvider, KeyUnusable, personalise, read_key_file
@@ -61,7 +61,9 @@ class ModemClient:
         self._service = service
         sim = SimCard(lambda: open_card(self._settings.card, self._settings.card_settings))
         service.defer(sim.drop)
-        self._link, path = self._build(journal, sim)
+        bearer = make_bearer(self._settings)
+        service.defer(bearer.close)
+        self._link, path = self._build(journal, sim, bearer)
         loop = UdpLoop(self._link, path)
         service.defer(loop.close)
         self._outbox.on_commit = loop.wake
@@ -74,11 +76,10 @@ class ModemClient:
 
     # --- startup -------------------------------------------------------------------------------------------------------
 
-    def _build(self, journal: Journal, sim: SimCard) -> tuple[Link, UdpPath]:
+    def _build(self, journal: Journal, sim: SimCard, bearer: Bearer) -> tuple[Link, UdpPath]:
         settings = self._settings
         keys = make_keys(settings, sim, may_be_away=journal.open_switch() is not None)
         endpoint = ClientEndpoint(device=settings.device, key_version=keys.key_version, random=os.urandom)
-        bearer = NoBearer()
         path = UdpPath(bearer, settings.server_host, settings.server_port, settings.local_port)
         clock_us = steady_clock()
 
@@ -89,7 +90,7 @@ class ModemClient:
             )  # fmt: skip
 
         link = Link(
-            endpoint=endpoint, outbox=self._outbox, agent_of=agent_of, keys=keys, sim=sim, path=path,
+            endpoint=endpoint, outbox=self._outbox, agent_of=agent_of, keys=keys, sim=sim, path=path, bearer=bearer,
             boot_counter=journal.count_boot(), last_counter=lambda: journal.last_counter, clock_us=clock_us,
             rng=random.Random(),
         )  # fmt: skip
@@ -158,6 +159,14 @@ class ModemClient:
             "source": self._settings.source,
         }
         write_atomically(self._settings.status_path, json.dumps(status))
+
+
+def make_bearer(settings: ModemSettings) -> Bearer:
+    """What carries the datagrams. Raises ``StartError``."""
+    try:
+        return open_bearer(settings.bearer, settings.bearer_settings)
+    except BearerUnusable as error:
+        raise StartError(str(error)) from error
 
 
 def make_keys(settings: ModemSettings, sim: SimCard, *, may_be_away: bool) -> KeyProvider:

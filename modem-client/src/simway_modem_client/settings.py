@@ -30,6 +30,10 @@ class ModemSettings:
     modem_dir: Path
     card: str
     card_reader: str
+    bearer: str
+    coverage_file: Path | None
+    modem_port: str
+    modem_interface: str
     source: str
     source_interval_s: float
     outbox_max_bytes: int
@@ -45,6 +49,7 @@ class ModemSettings:
         device = env.text("DEVICE_ID", "demo")
         if not is_device_id(device):
             raise SettingError(f"DEVICE_ID={device!r} is no device id: 1 to 64 of A-Z a-z 0-9 . _ : -, a letter or digit first")
+        card = env.text("CARD", "virtual")
         return cls(
             device=device,
             key_version=env.integer("DEVICE_KEY_VERSION", 1, least=1, most=2**32 - 1),
@@ -55,8 +60,12 @@ class ModemSettings:
             server_port=env.port("SERVER_PORT", 6001),
             local_port=env.port("LOCAL_PORT", 0),
             modem_dir=env.path("MODEM_DIR", "var/modem"),
-            card=env.text("CARD", "virtual"),
+            card=card,
             card_reader=env.text("CARD_READER", ""),
+            bearer=env.text("BEARER", "virtual" if card == "virtual" else "none"),
+            coverage_file=env.optional_path("COVERAGE_FILE"),
+            modem_port=env.text("MODEM_PORT", ""),
+            modem_interface=env.text("MODEM_INTERFACE", ""),
             source=env.choice("SOURCE", ("host", "stdin", "csv"), "host"),
             source_interval_s=env.seconds("SOURCE_INTERVAL_S", 1),
             outbox_max_bytes=env.integer("OUTBOX_MAX_BYTES", MAX_BYTES_DEFAULT, least=OUTBOX_LEAST_BYTES),
@@ -84,4 +93,10 @@ class ModemSettings:
     @property
     def card_settings(self) -> dict[str, str]:
         """What the card driver gets."""
-        return {"state_file": str(self.modem_dir / "sim.json"), "reader": self.card_reader}
+        return {"state_file": str(self.modem_dir / "sim.json"), "reader": self.card_reader, "port": self.modem_port}
+
+    @property
+    def bearer_settings(self) -> dict[str, str]:
+        """What the bearer gets."""
+        coverage_file = str(self.coverage_file or "")
+        return {"coverage_file": coverage_file, "port": self.modem_port, "interface": self.modem_interface}
