@@ -7,10 +7,10 @@ from simway_protocol import vectors
 from simway_protocol.errors import PeerError
 from simway_protocol.sim import es10b, es10c, numbering
 from simway_protocol.sim.apdu import Command
+from simway_protocol.sim.comprehension import Item
 from simway_protocol.sim.es10b import Operation
 from simway_protocol.sim.es10c import ProfileClass, ProfileId, ProfileInfo, ProfileState
 from simway_protocol.sim.proactive import ProactiveCommand, TerminalResponse
-from simway_protocol.sim.tlv import Tlv
 
 
 def _cases(name):
@@ -181,7 +181,7 @@ def test_a_refused_list_of_profiles_is_an_error_with_its_code():
 
 def _proactive(case):
     value = dict(case["value"])
-    value["items"] = tuple(Tlv(int(tag, 16), bytes.fromhex(data)) for tag, data in value["items"])
+    value["items"] = tuple(Item(int(tag, 16), bytes.fromhex(data)) for tag, data in value["items"])
     if case["kind"] == "command":
         return ProactiveCommand(**value)
     return TerminalResponse(**{**value, "additional": bytes.fromhex(value["additional"])})

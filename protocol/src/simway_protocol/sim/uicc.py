@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from simway_protocol.errors import PeerError
 from simway_protocol.messages import Profile as ProfileMessage
 from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, status, store_data
+from simway_protocol.sim import terminal as terminal_duty
 from simway_protocol.sim.apdu import Command
 from simway_protocol.sim.card import Card, CardError, dialogue_of, expect_success
 from simway_protocol.sim.es10c import (
@@ -22,11 +23,11 @@ from simway_protocol.sim.es10c import (
     ProfileId,
     ProfileInfo,
 )
-from simway_protocol.sim.proactive import CommandType, ProactiveCommand, Result, TerminalResponse
+from simway_protocol.sim.proactive import ProactiveCommand
+from simway_protocol.sim.terminal import NoTerminal, Terminal
 from simway_protocol.sim.transport import Chain
 from simway_protocol.udp.keys import CardResponse
 
-_PROACTIVE_MAX = 16
 _PROFILE_TAGS = (
     es10c.TAG_ICCID, es10c.TAG_AID, es10c.TAG_STATE, es10c.TAG_NICKNAME, es10c.TAG_PROVIDER, es10c.TAG_NAME,
     es10c.TAG_CLASS, es10c.TAG_POLICY,
@@ -36,8 +37,8 @@ _NO_CHANNEL = frozenset({
 })  # fmt: skip
 NOT_THERE = frozenset({status.FILE_NOT_FOUND, 0x6999, status.FUNCTION_NOT_SUPPORTED})
 """Status words of a SELECT that mean: this card has no such application."""
-
-
+_SELECT_MF = Command(0x00, apdu.Ins.SELECT, 0x00, 0x0C, bytes.fromhex("3F00"))
+_POLL = Command(0x80, apdu.Ins.STATUS, 0x00, 0x0C)
 _Change: TypeAlias = EnableProfile | DisableProfile | es10c.DeleteProfile | es10c.SetNickname | es10b.RemoveNotification
 
 
@@ -81,6 +82,7 @@ class Uicc:
     """One card. Not thread-safe; every method blocks as long as the card takes.
 
     ``clock_us``: a monotonic clock in microseconds, for evidence alone. ``block_bytes``: the largest STORE DATA block.
+    ``terminal``: what the device does for the card's proactive commands; None for a client that is no device.
     Methods raise ``CardError`` when the card refuses, ``CardGone`` when no answer came (then nothing is known: re-read), and
     ``PeerError`` when an answer does not parse.
     """
@@ -92,8 +94,10 @@ class Uicc:
         *,
         isd_r_aid: bytes = es10c.ISD_R_AID,
         block_bytes: int = apdu.SHORT_DATA_MAX_BYTES,
+        terminal: Terminal | None = None,
     ) -> None:
         self._chain = Chain(card, clock_us)
+        self._terminal = terminal or NoTerminal()
         self.dialogue = dialogue_of(card)
         """Keeps other programs out between several calls, as from an enable to the look at what it did (``card.Shared``)."""
         self._isd_r_aid = isd_r_aid
@@ -102,8 +106,14 @@ class Uicc:
     # --- the card itself -----------------------------------------------------------------------------------------------
 
     def reset(self) -> bytes:
-        """Powers the card off and on; its ATR. A profile switched to before shows its files from here on."""
-        return self._chain.card.reset()
+        """Powers the card off and on; its ATR. A profile switched to before shows its files from here on.
+
+        A terminal introduces itself then; what the card asks for after that waits for ``run_proactive``.
+        """
+        atr = self._chain.card.reset()
+        self._terminal.card_reset()
+        terminal_duty.introduce(self._chain, self._terminal)
+        return atr
 
     def close(self) -> None:
         """Lets go of the card."""
@@ -206,18 +216,32 @@ class Uicc:
             return self.iccid()
 
     def run_proactive(self) -> list[ProactiveCommand]:
-        """Fetches and answers what the card asked for by 91xx: REFRESH as performed, all else as beyond this terminal.
+        """Serves what the card asked for by 91xx, and brings it what the terminal has for it; the commands that it sent.
 
-        The reset that a REFRESH wants (``ProactiveCommand.wants_reset``) is left to the caller.
+        Without a terminal a REFRESH counts as performed and all else as beyond its capabilities. The reset that a REFRESH wants
+        (``ProactiveCommand.wants_reset``) is left to the caller. Bounded: ``proactive_pending`` says whether the card wants more.
         """
-        fetched: list[ProactiveCommand] = []
-        while self._chain.proactive.pending_bytes and len(fetched) < _PROACTIVE_MAX:
-            data = self._chain.send(apdu.fetch(self._chain.proactive.pending_bytes), "FETCH")
-            command = ProactiveCommand.decode(data)
-            fetched.append(command)
-            result = Result.PERFORMED if command.type == CommandType.REFRESH else Result.BEYOND_CAPABILITIES
-            self._chain.send(apdu.terminal_response(TerminalResponse.to(command, result).encode()), "TERMINAL RESPONSE")
-        return fetched
+        with self.dialogue():
+            return terminal_duty.serve(self._chain, self._terminal)
+
+    @property
+    def proactive_pending(self) -> bool:
+        """True when the latest status word was 91xx: ``run_proactive`` is due."""
+        return bool(self._chain.proactive.pending_bytes)
+
+    def introduce(self) -> None:
+        """TERMINAL PROFILE on a card that is powered already. ``reset`` does it by itself; without a terminal nothing is sent.
+
+        The MF is selected before, so that no application left on the basic channel takes it for a command of its own.
+        """
+        if self._terminal.profile:
+            with self.dialogue():
+                self._chain.card.transmit(_SELECT_MF.encode())
+                terminal_duty.introduce(self._chain, self._terminal)
+
+    def poll(self) -> None:
+        """STATUS, as POLL INTERVAL wants it: the card's chance to say 91xx (TS 102 221, 11.1.2, 14.6.2)."""
+        self._chain.card.transmit(_POLL.encode())
 
     # --- card information and notifications ----------------------------------------------------------------------------
 
