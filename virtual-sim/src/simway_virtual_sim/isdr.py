@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from simway_protocol.errors import PeerError
 from simway_protocol.sim import es10b, es10c, status, store_data, tlv
 from simway_protocol.sim.apdu import Command, Ins
 
 from simway_virtual_sim import profiles
+from simway_virtual_sim.faults import Trouble
 from simway_virtual_sim.memory import Memory
 from simway_virtual_sim.replies import Refusal, refusal_of
 from simway_virtual_sim.state import CardState
@@ -29,6 +31,7 @@ INFO_2 = es10b.EuiccInfo2(
 _DEFAULT_TAGS = (
     es10c.TAG_ICCID, es10c.TAG_AID, es10c.TAG_STATE, es10c.TAG_NICKNAME, es10c.TAG_PROVIDER, es10c.TAG_NAME, es10c.TAG_CLASS,
 )  # fmt: skip
+_Change: TypeAlias = Callable[[CardState, es10c.ProfileId], tuple[int, CardState]]
 _FCI_PROPRIETARY = bytes.fromhex("9F6501FF")
 
 
@@ -37,9 +40,10 @@ class IsdRSession:
 
     aid = es10c.ISD_R_AID
 
-    def __init__(self, memory: Memory, toolkit: Toolkit) -> None:
+    def __init__(self, memory: Memory, toolkit: Toolkit, trouble: Trouble) -> None:
         self._memory = memory
         self._toolkit = toolkit
+        self._trouble = trouble
         self._blocks = store_data.Assembler()
         self._functions: dict[int, Callable[[bytes], bytes]] = {
             es10c.TAG_GET_EID: self._eid,
@@ -91,24 +95,32 @@ class IsdRSession:
         return es10c.encode_profiles_response(listed, request.tags or _DEFAULT_TAGS)
 
     def _enable(self, value: bytes) -> bytes:
-        request = es10c.EnableProfile.decode(value)
-        if request.refresh and self._toolkit.busy:
-            return es10c.encode_result(request.TAG, es10c.EnableResult.CAT_BUSY)
-        result, state = profiles.enable(self._memory.state, request.profile)
-        return self._switched(request, result, state)
+        return self._switch(es10c.EnableProfile.decode(value), profiles.enable)
 
     def _disable(self, value: bytes) -> bytes:
-        request = es10c.DisableProfile.decode(value)
-        if request.refresh and self._toolkit.busy:
-            return es10c.encode_result(request.TAG, es10c.DisableResult.CAT_BUSY)
-        result, state = profiles.disable(self._memory.state, request.profile)
-        return self._switched(request, result, state)
+        return self._switch(es10c.DisableProfile.decode(value), profiles.disable)
 
-    def _switched(self, request: es10c.EnableProfile | es10c.DisableProfile, result: int, state: CardState) -> bytes:
+    def _switch(self, request: es10c.EnableProfile | es10c.DisableProfile, change: _Change) -> bytes:
+        result, state = self._refused(request), self._memory.state
+        if result == es10c.EnableResult.OK:
+            result, state = change(state, request.profile)
         self._memory.commit(state)
-        if request.refresh and result == es10c.EnableResult.OK:
-            self._toolkit.ask_refresh()
+        if result == es10c.EnableResult.OK:
+            if request.refresh:
+                self._toolkit.ask_refresh()
+            if request.TAG == es10c.TAG_ENABLE_PROFILE:
+                self._trouble.after_enable()
         return es10c.encode_result(request.TAG, result)
+
+    def _refused(self, request: es10c.EnableProfile | es10c.DisableProfile) -> int:
+        faults = self._trouble.faults
+        if faults.refuse_iccid and request.profile.tag == es10c.TAG_ICCID:
+            return es10c.EnableResult.NOT_FOUND
+        if not request.refresh:
+            return es10c.EnableResult.OK
+        if faults.refuse_refresh:
+            return es10c.EnableResult.UNDEFINED
+        return es10c.EnableResult.CAT_BUSY if self._toolkit.busy or self._trouble.cat_busy() else es10c.EnableResult.OK
 
     def _delete(self, value: bytes) -> bytes:
         result, state = profiles.delete(self._memory.state, es10c.DeleteProfile.decode(value).profile)

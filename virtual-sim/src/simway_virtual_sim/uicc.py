@@ -15,6 +15,7 @@ from simway_protocol.sim.apdu import LE_ANY, SHORT_DATA_MAX_BYTES, Command, Ins
 from simway_virtual_sim import filesystem, reading
 from simway_virtual_sim.applet import AppletSession
 from simway_virtual_sim.channels import Channel, Channels, Session
+from simway_virtual_sim.faults import NO_FAULTS, CuttingStore, Faults, PowerCut, Trouble
 from simway_virtual_sim.isdr import IsdRSession
 from simway_virtual_sim.memory import Memory
 from simway_virtual_sim.replies import Refusal, wrong_length
@@ -31,15 +32,20 @@ _Handler = Callable[[Channel, Command], bytes]
 
 
 class Uicc:
-    """A powered card. ``reset`` is power off and on; what was not saved in the store is gone after it."""
+    """A powered card. ``reset`` is power off and on; what was not saved in the store is gone after it.
 
-    def __init__(self, store: Store) -> None:
-        self._memory = Memory(store)
+    ``faults``: what is to go wrong with it; a ``Trouble`` goes on where an earlier card of the same store left off.
+    """
+
+    def __init__(self, store: Store, faults: Faults | Trouble = NO_FAULTS) -> None:
+        self._trouble = Trouble.of(faults)
+        self._trouble.power_on()
+        self._memory = Memory(CuttingStore(store, self._trouble))
         self._toolkit = Toolkit()
         self._mf = filesystem.build(self._memory.state.active)
         self._channels = Channels(self._mf)
         self._applications: dict[bytes, Callable[[], Session]] = {
-            es10c.ISD_R_AID: lambda: IsdRSession(self._memory, self._toolkit),
+            es10c.ISD_R_AID: lambda: IsdRSession(self._memory, self._toolkit, self._trouble),
             applet.AID: lambda: AppletSession(self._memory),
         }
         self._handlers: dict[int, _Handler] = {
@@ -58,10 +64,12 @@ class Uicc:
         }
 
     def reset(self) -> bytes:
-        """Power off and on; the ATR. The files of the profile enabled by now appear."""
+        """Power off and on; the ATR. The files of the profile enabled by now appear. ``CardGone`` for a pulled card."""
+        self._trouble.power_on()
         self._memory.power_on()
         self._toolkit.reset()
-        self._mf = filesystem.build(self._memory.state.active)
+        if not self._trouble.faults.no_reset_after_refresh:
+            self._mf = filesystem.build(self._memory.state.active)
         self._channels.reset(self._mf)
         return ATR
 
@@ -70,7 +78,14 @@ class Uicc:
         self._memory.close()
 
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
-        """One command; data and status word. Never raises on any bytes."""
+        """One command; data and status word, on any bytes. ``CardGone`` where a fault took the answer, or power, away."""
+        self._trouble.before_command()
+        try:
+            return self._answer(apdu)
+        except PowerCut as cut:
+            self._trouble.lose_power(f"the virtual SIM lost power {cut}")
+
+    def _answer(self, apdu: bytes) -> tuple[bytes, int]:
         try:
             command = Command.decode(apdu)
             if len(command.data) > SHORT_DATA_MAX_BYTES or (command.le or 0) > LE_ANY:
