@@ -29,6 +29,7 @@ from simway_modem_client.link import Link
 from simway_modem_client.outbox import Outbox, OutboxClosed, OutboxStats
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.sources import Source, SourceReport
+from simway_modem_client.sources.signal import SignalSource
 from simway_modem_client.udp_loop import UdpLoop, UdpPath
 
 ROUND_S = 1.0
@@ -48,6 +49,7 @@ class ModemClient:
         self._source_over = threading.Event()
         self._counted: OutboxStats | None = None
         self._refresh_at_s = self._say_at_s = 0.0
+        self._has_radio = False
 
     def run(self, service: Service) -> None:
         """Until it is told to stop, or the source has ended and everything is acknowledged. Raises ``StartError``."""
@@ -62,6 +64,7 @@ class ModemClient:
         sim = SimCard(lambda: open_card(self._settings.card, self._settings.card_settings))
         service.defer(sim.drop)
         bearer = make_bearer(self._settings)
+        self._has_radio = bearer.has_radio
         service.defer(bearer.close)
         self._link, path = self._build(journal, sim, bearer)
         loop = UdpLoop(self._link, path)
@@ -70,6 +73,8 @@ class ModemClient:
         service.on_stop(loop.wake)
         service.on_stop(self._outbox.interrupt)
         threading.Thread(target=self._run_source, name="source", daemon=True).start()
+        if bearer.has_radio and self._settings.signal_interval_s:
+            threading.Thread(target=self._run_signal, args=[bearer], name="signal", daemon=True).start()
         self._refresh()
         loop.run(self._is_over, self._refresh)
         self._write_status(attached=False)
@@ -86,7 +91,8 @@ class ModemClient:
         def agent_of(link: Link) -> Agent:
             return Agent(
                 device=settings.device, keys=keys, sim=sim, journal=journal, uplink=endpoint, clock_us=clock_us,
-                reattach=link.reattach, proof=bearer.proof, describe=link.describe,
+                reattach=link.reattach, proof=bearer.proof, describe=link.describe, registration=link.registration,
+                registration=bearer.registration,
             )  # fmt: skip
 
         link = Link(
@@ -109,6 +115,13 @@ class ModemClient:
         if self.report.error:
             log.error("the source ended early", why=self.report.error)
         self._source_over.set()
+
+    def _run_signal(self, bearer: Bearer) -> None:
+        """Ends with the source, so that what is waited for to be acknowledged comes to an end."""
+        try:
+            SignalSource(bearer.registration, self._settings.signal_interval_s).run(self._outbox, self._source_over)
+        except OutboxClosed:
+            log.info("signal readings were stopped")
 
     # --- main loop -----------------------------------------------------------------------------------------------------
 
@@ -156,6 +169,8 @@ class ModemClient:
             "server": f"{self._settings.server_host}:{self._settings.server_port}",
             "session": asdict(state) | {"attached": attached, "rtt_us": self._link.endpoint.rtt_us},
             "sim": self._link.agent.inventory,
+            "bearer": self._settings.bearer,
+            "registration": self._link.registration().evidence() if self._has_radio else {},
             "source": self._settings.source,
         }
         write_atomically(self._settings.status_path, json.dumps(status))

@@ -36,6 +36,7 @@ class ModemSettings:
     modem_interface: str
     source: str
     source_interval_s: float
+    signal_interval_s: float
     outbox_max_bytes: int
     metrics_host: str
     metrics_port: int
@@ -68,6 +69,7 @@ class ModemSettings:
             modem_interface=env.text("MODEM_INTERFACE", ""),
             source=env.choice("SOURCE", ("host", "stdin", "csv"), "host"),
             source_interval_s=env.seconds("SOURCE_INTERVAL_S", 1),
+            signal_interval_s=env.seconds("SIGNAL_INTERVAL_S", 10),
             outbox_max_bytes=env.integer("OUTBOX_MAX_BYTES", MAX_BYTES_DEFAULT, least=OUTBOX_LEAST_BYTES),
             metrics_host=env.text("METRICS_HOST", "127.0.0.1"),
             metrics_port=env.port("MODEM_METRICS_PORT", 9104),
