@@ -7,9 +7,9 @@ from simway_protocol.sim.es10c import DisableResult, EnableProfile, EnableResult
 from simway_protocol.sim.transport import Gathered, LengthCorrected, Processor
 from simway_protocol.sim.uicc import Uicc
 from simway_protocol.udp.keys import card_response
-from simway_testing.cards import KINDS, KNOWN, Socket
+from simway_testing.cards import KNOWN, Socket, needing
 
-FIRST, SECOND, THIRD = (profile.iccid for profile in KNOWN.profiles)
+FIRST, SECOND, THIRD, TEST, GUARDED = (profile.iccid for profile in KNOWN.profiles)
 KEY = bytes(range(32))
 
 
@@ -42,12 +42,6 @@ WAYS = {
 }
 
 
-def _needing(*capabilities):
-    return pytest.mark.parametrize(
-        "kind", [pytest.param(kind, id=kind.name) for kind in KINDS if kind.capabilities.issuperset(capabilities)]
-    )
-
-
 def _clock():
     return 0
 
@@ -63,7 +57,7 @@ def _enabled(uicc):
     return [profile.iccid for profile in uicc.profiles() if profile.enabled]
 
 
-@_needing("es10c", "files")
+@needing("es10c", "files")
 @pytest.mark.parametrize("block_bytes", [6, 7, 16, 20, 120, 254, 255])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_switch_in_every_way(socket, way, block_bytes):
@@ -75,7 +69,7 @@ def test_a_switch_in_every_way(socket, way, block_bytes):
     assert (_enabled(uicc), uicc.imsi()) == ([SECOND], KNOWN.profiles[1].imsi)
 
 
-@_needing("es10c", "files")
+@needing("es10c", "files")
 @pytest.mark.parametrize("flag", [0xFF, 0x01, 0x00])
 @pytest.mark.parametrize("by", ["iccid", "aid"])
 def test_every_refresh_flag_and_both_names(socket, flag, by):
@@ -87,7 +81,7 @@ def test_every_refresh_flag_and_both_names(socket, flag, by):
     assert uicc.iccid() == THIRD
 
 
-@_needing("es10c", "files", "power-off")
+@needing("es10c", "files", "power_off")
 def test_whatever_the_card_did_outlives_its_power(socket):
     uicc = Uicc(socket.card, _clock)
     assert uicc.enable(SECOND) is EnableResult.OK
@@ -96,7 +90,7 @@ def test_whatever_the_card_did_outlives_its_power(socket):
     assert uicc.run_proactive() == []
 
 
-@_needing("es10c", "files")
+@needing("es10c", "files")
 def test_a_lost_answer_is_settled_by_reading_again(socket):
     def is_store_data(apdu):
         return apdu[1] == 0xE2
@@ -109,7 +103,7 @@ def test_a_lost_answer_is_settled_by_reading_again(socket):
     assert uicc.enable(SECOND) is EnableResult.NOT_DISABLED
 
 
-@_needing("es10c", "files")
+@needing("es10c", "files")
 def test_refusals_leave_the_card_as_it_was(socket):
     uicc = Uicc(socket.card, _clock)
     assert uicc.enable("8988211000000000025") is EnableResult.NOT_FOUND
@@ -118,7 +112,7 @@ def test_refusals_leave_the_card_as_it_was(socket):
     assert (uicc.run_proactive(), uicc.apply_switch(), _enabled(uicc)) == ([], FIRST, [FIRST])
 
 
-@_needing("es10c", "files")
+@needing("es10c", "files")
 def test_an_inventory_says_what_there_is(socket):
     uicc = Uicc(socket.card, _clock)
     evidence = uicc.inventory().evidence()
@@ -128,7 +122,7 @@ def test_an_inventory_says_what_there_is(socket):
     ]
 
 
-@_needing("es10c")
+@needing("es10c")
 def test_a_pulled_card_is_gone_and_works_when_put_back(socket):
     uicc = Uicc(socket.card, _clock)
     socket.pull()
@@ -137,7 +131,7 @@ def test_a_pulled_card_is_gone_and_works_when_put_back(socket):
     assert Uicc(socket.power_cycle(), _clock).eid() == KNOWN.eid
 
 
-@_needing("key")
+@needing("key")
 @pytest.mark.parametrize("way", WAYS)
 def test_the_key_answers_and_verifies(socket, way):
     uicc = Uicc(WAYS[way](socket.card), _clock)
@@ -160,7 +154,7 @@ def test_the_key_answers_and_verifies(socket, way):
     assert uicc.applet_authenticate(challenge) == card_response(KEY, challenge)
 
 
-@_needing("key")
+@needing("key")
 def test_no_secret_stands_in_the_evidence(socket):
     uicc = Uicc(socket.card, _clock)
     uicc.applet_personalise(KEY, 3)

@@ -20,7 +20,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     """One installed profile. ``iccid`` and ``imsi`` are digits, ``aid`` is hexadecimal, ``profile_class`` as in the log.
 
     ``address``: the SM-DP+ that its notifications are for. ``keep_enabled`` and ``keep_installed`` are its policy rules
-    (PPR1: disabling, PPR2: deletion is not allowed; GSMA SGP.22, 2.4.5).
+    (PPR1: disabling, PPR2: deletion is not allowed; GSMA SGP.22, 2.4.5). ``fallback``: it has the fallback attribute
+    (SGP.32): a device that cannot keep another profile goes back to this one.
     """
 
     iccid: str
@@ -33,6 +34,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str = "smdp.simway.invalid"
     keep_enabled: bool = False
     keep_installed: bool = False
+    fallback: bool = False
 
     def info(self, *, enabled: bool) -> ProfileInfo:
         """The profile as GetProfilesInfo shows it."""
@@ -46,6 +48,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
             name=self.name,
             profile_class=ProfileClass[self.profile_class.upper()],
             policy=encode_bits(rules) if rules else None,
+            fallback=self.fallback,
         )
 
 

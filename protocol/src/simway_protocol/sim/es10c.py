@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from simway_protocol.errors import LocalError, PeerError
+from simway_protocol.messages import RULES
 from simway_protocol.messages import Profile as ProfileMessage
 from simway_protocol.sim import numbering, tlv
 
@@ -33,12 +34,15 @@ TAG_PROVIDER = 0x91
 TAG_NAME = 0x92
 TAG_CLASS = 0x95
 TAG_POLICY = 0x99
+TAG_FALLBACK = 0x9F26
+"""GSMA SGP.32, ``fallbackAttribute``; an SGP.22 card has none."""
 _TAG_PROFILE = 0xE3
 _TAG_LIST_OK = 0xA0
 _TAG_CHOICE = 0xA0
 _TAG_ERROR = 0x81
 _TAG_RESULT = 0x80
 _TAG_REFRESH = 0x81
+_PPR1, _PPR2 = 0x40, 0x20
 NICKNAME_MAX_BYTES = 64
 _E = TypeVar("_E", bound=IntEnum)
 
@@ -163,6 +167,13 @@ class ProfileInfo(NamedTuple):
     profile_class: ProfileClass | None = None
     policy: bytes | None = None
     """Profile policy rules as the card codes them (a bit string with its leading count)."""
+    fallback: bool = False
+
+    @property
+    def rules(self) -> list[str]:
+        """What the policy forbids, in the words of the log (``messages.RULES``)."""
+        bits = self.policy[1] if self.policy and len(self.policy) > 1 else 0
+        return [rule for rule, bit in zip(RULES, (_PPR1, _PPR2), strict=True) if bits & bit]
 
     @property
     def enabled(self) -> bool:
@@ -180,6 +191,7 @@ class ProfileInfo(NamedTuple):
             (TAG_NAME, None if self.name is None else self.name.encode()),
             (TAG_CLASS, None if self.profile_class is None else bytes((self.profile_class,))),
             (TAG_POLICY, self.policy),
+            (TAG_FALLBACK, b"\xff" if self.fallback else None),
         )
         shown = (tlv.encode(tag, value) for tag, value in fields if value is not None and (not tags or tag in tags))
         return tlv.encode(_TAG_PROFILE, *shown)
@@ -198,6 +210,7 @@ class ProfileInfo(NamedTuple):
             name=_text(items.get(TAG_NAME)),
             profile_class=None if profile_class is None else _enum(ProfileClass, profile_class),
             policy=items.get(TAG_POLICY),
+            fallback=any(items.get(TAG_FALLBACK, b"")),
         )
 
     def message(self) -> ProfileMessage:
@@ -211,6 +224,8 @@ class ProfileInfo(NamedTuple):
             name=self.name or "",
             nickname=self.nickname or "",
             profile_class=profile_class.name.lower(),
+            fallback=self.fallback,
+            rules=self.rules,
         )
 
 
