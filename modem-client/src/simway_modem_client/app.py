@@ -91,7 +91,7 @@ class ModemClient:
         def agent_of(link: Link) -> Agent:
             return Agent(
                 device=settings.device, keys=keys, sim=sim, journal=journal, uplink=endpoint, clock_us=clock_us,
-                reattach=link.reattach, proof=bearer.proof, describe=link.describe, registration=link.registration,
+                reattach=link.reattach, proof=bearer.proof, describe=link.describe,
                 registration=bearer.registration,
             )  # fmt: skip
 
