@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simway_backbone.sqlite import SqliteUnusable
 from simway_modem_client import switch
 from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch
-from simway_modem_client.switch import FINAL, TABLE, Action, Event, Phase, Preflight
-from simway_protocol.commands import Kind
+from simway_modem_client.switch import FINAL, TABLE, Action, Event, Phase
+from simway_protocol.commands import FLAG_FORCE, Kind
 from simway_protocol.sim import apdu
+from simway_protocol.sim.bearer import Registration
 from simway_protocol.sim.card import CardGone
-from simway_protocol.sim.es10c import EnableProfile, EnableResult, ProfileId
+from simway_protocol.sim.es10c import DisableProfile, EnableProfile, EnableResult, ProfileId
 
 # --- the table -----------------------------------------------------------------------------------------------------------
 
-REPORTS = {Action.REPORT_FAILED, Action.REPORT_ROLLED_BACK, Action.REPORT_CLOSED}
+REPORTS = {Action.REPORT_FAILED, Action.REPORT_ROLLED_BACK, Action.REPORT_STAYED, Action.REPORT_CLOSED}
+SIGHTS = [Event.CARD_ON_TARGET, Event.CARD_ON_WAY_BACK, Event.CARD_ELSEWHERE, Event.CARD_EMPTY, Event.CARD_UNREADABLE]
 
 
 def test_what_is_over_stays_over_and_is_reported() -> None:
@@ -29,9 +32,8 @@ def test_what_is_over_stays_over_and_is_reported() -> None:
 
 
 def test_every_open_phase_knows_what_each_sight_of_the_card_and_each_boot_means() -> None:
-    sights = [Event.CARD_ON_TARGET, Event.CARD_ON_WAY_BACK, Event.CARD_ELSEWHERE, Event.CARD_UNREADABLE]
     for phase in set(Phase) - FINAL:
-        for event in [*sights, Event.BOOTED, Event.BOOTED_TOO_OFTEN]:
+        for event in [*SIGHTS, Event.BOOTED, Event.BOOTED_TOO_OFTEN]:
             assert (phase, event) in TABLE
 
 
@@ -39,49 +41,114 @@ def test_only_a_confirmation_lets_a_switch_stand() -> None:
     assert [key for key, step in TABLE.items() if step.phase is Phase.CLOSED] == [(Phase.REPORTED, Event.CONFIRMED)]
 
 
-@given(st.lists(st.sampled_from(list(Event)), max_size=40))
-def test_any_story_ends_or_waits_for_something(events: list[Event]) -> None:
-    """From wherever a story got to, a readable card on the previous profile, or a deadline first, ends it."""
-    phase = Phase.INTENT
-    for event in events:
-        found = switch.step(phase, event)
-        phase = found.phase if found and phase not in FINAL else phase
-    for event in (Event.DEADLINE, Event.CARD_ON_WAY_BACK):
-        found = switch.step(phase, event)
-        phase = found.phase if found else phase
-    assert phase in FINAL
+class Shell:
+    """The shell reduced to what is due: the deadline, a look at the card, a try to go back."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.INTENT
+        self.due: Action | None = None
+        self.deadline = True
+        self.card_is_seen = True
+        """A sight of the card follows: the shell never waits between an action on the card and looking at it."""
+
+    def happened(self, event: Event) -> None:
+        found = None if self.phase in FINAL else switch.step(self.phase, event)
+        if found is None:
+            return
+        self.phase, self.card_is_seen = found.phase, False
+        for action in found.actions:
+            self.act(action)
+
+    def act(self, action: Action) -> None:
+        match action:
+            case Action.LOOK_AT_CARD | Action.ENABLE_WAY_BACK:
+                self.card_is_seen = True
+                self.deadline = self.deadline and action is not Action.ENABLE_WAY_BACK
+            case Action.LOOK_LATER:
+                self.due = Action.LOOK_AT_CARD
+            case Action.ENABLE_WAY_BACK_LATER:
+                self.due = Action.ENABLE_WAY_BACK
+            case Action.RESTART_DEADLINE:
+                self.deadline = True
+
+    def tick(self) -> None:
+        due, self.due = self.due, None
+        if due is not None:
+            self.act(due)
+        elif self.deadline:
+            self.deadline = False
+            self.happened(Event.DEADLINE)
+
+    def power_cut(self, boots: int) -> None:
+        self.due, self.deadline, self.card_is_seen = None, False, False
+        self.happened(switch.boot_event(boots))
+
+
+STORY = st.lists(st.one_of(st.sampled_from(list(Event)), st.just("tick"), st.just("power cut")), max_size=60)
+
+
+@given(STORY, st.sampled_from(SIGHTS))
+def test_no_story_is_a_dead_end(story: list[Event | str], sight: Event) -> None:
+    """Whatever happens in whatever order: it is over, or the card is about to be looked at, or something is due."""
+    shell, boots = Shell(), 0
+    for event in story:
+        if event == "tick":
+            shell.tick()
+        elif event == "power cut":
+            boots += 1
+            shell.power_cut(boots)
+        elif event in SIGHTS or event in (Event.ATTACHED, Event.CONFIRMED, Event.NO_WAY_BACK):
+            shell.happened(Event(event))
+        if shell.card_is_seen:
+            shell.happened(sight)
+        assert shell.phase in FINAL or shell.card_is_seen or shell.due or shell.deadline
+
+
+@given(STORY)
+def test_a_card_that_can_go_back_ends_any_story_within_its_deadline(story: list[Event | str]) -> None:
+    shell, boots = Shell(), 0
+    for event in story:
+        if event == "tick":
+            shell.tick()
+        elif event == "power cut":
+            boots += 1
+            shell.power_cut(boots)
+        else:
+            shell.happened(Event(event))
+    for _ in range(4):
+        if shell.card_is_seen:
+            shell.happened(Event.CARD_ON_WAY_BACK if shell.phase is Phase.RETURNING else Event.CARD_ON_TARGET)
+        shell.tick()
+    if shell.card_is_seen:
+        shell.happened(Event.CARD_ON_WAY_BACK)
+    assert shell.phase in FINAL
+
+
+@pytest.mark.parametrize(
+    ("state", "data", "phase", "reason"),
+    [
+        ("searching", False, Phase.SWITCHED, "no_coverage"),
+        ("off", False, Phase.SWITCHED, "no_coverage"),
+        ("denied", False, Phase.SWITCHED, "registration_denied"),
+        ("home", False, Phase.SWITCHED, "no_data"),
+        ("roaming", True, Phase.SWITCHED, "not_reachable"),
+        ("home", True, Phase.REPORTED, "not_confirmed"),
+        ("searching", False, Phase.REPORTED, "not_confirmed"),
+        ("searching", False, Phase.INTENT, "card_unreadable"),
+    ],
+)
+def test_at_the_deadline_the_radio_says_why(state: str, data: bool, phase: Phase, reason: str) -> None:
+    assert switch.why_back(phase, Event.DEADLINE, Registration(state, data)) == reason
+
+
+def test_going_back_is_tried_often_then_slowly_and_without_a_wait_while_nothing_is_enabled() -> None:
+    waits = [switch.return_wait_s(attempts, at_once=False) for attempts in range(1, 14)]
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60, 600, 600]
+    assert switch.return_wait_s(3, at_once=True) == 0
 
 
 def test_the_deadline_starts_anew_three_times_only() -> None:
     assert [switch.boot_event(boots) for boots in (1, 2, 3, 4)] == [*[Event.BOOTED] * 3, Event.BOOTED_TOO_OFTEN]
-
-
-PROFILES = (("A", "operational", True), ("B", "operational", False), ("T", "test", False), ("C", "operational", False))
-FIT = Preflight("B", "A", PROFILES, True, True, False)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({}, ""),
-        ({"switch_open": True}, "switch_open"),
-        ({"request_is_enable_of_target": False}, "not_an_enable_of_the_target"),
-        ({"profiles": ()}, "not_an_euicc"),
-        ({"target": "X"}, "profile_not_found"),
-        ({"target": "A"}, "already_enabled"),
-        ({"target": "T"}, "test_profile"),
-        ({"active": ""}, "no_way_back"),
-        ({"key_survives": False}, "key_would_be_out_of_reach"),
-    ],
-)
-def test_preflight(changes: dict[str, Any], reason: str) -> None:
-    assert switch.refuse(FIT._replace(**changes)) == reason
-
-
-def test_the_way_back_is_the_previous_profile_then_others_in_turn_never_test_ones() -> None:
-    tries = [switch.way_back("A", "B", PROFILES, attempts) for attempts in range(7)]
-    assert tries == ["A", "A", "A", "C", "A", "C", "A"]
-    assert switch.way_back("A", "B", (), 9) == "A"
 
 
 # --- the journal ---------------------------------------------------------------------------------------------------------
@@ -124,6 +191,21 @@ def test_the_journal_forgets_old_settled_commands_only(tmp_path: Path, monkeypat
     assert journal.command((39).to_bytes(16, "big")) is not None
     assert len(journal.recent(1_000)) <= 10
     journal.close()
+
+
+@pytest.mark.parametrize("page", [2, 3, 4, 7, 9])
+def test_a_damaged_journal_is_one_clear_error_at_start(tmp_path: Path, page: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    for number in range(1, 30):
+        journal.accept(CommandRecord(bytes([number]) * 16, "switch", number, 0))
+        journal.finish(bytes([number]) * 16, "executed", "", {"apdus": ["x" * 50] * 20})
+    journal.close()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * 4096 : page * 4096] = b"\x5a" * 4096
+    path.write_bytes(data)
+    with pytest.raises(SqliteUnusable, match=r"journal\.db is damaged .* move the file away"):
+        Journal(path)
 
 
 # --- power cuts ----------------------------------------------------------------------------------------------------------
@@ -313,7 +395,7 @@ class BusyCard(LosingCard):
 @pytest.mark.parametrize(("times", "outcome"), [(2, "executed"), (99, "failed")])
 def test_a_busy_card_is_asked_again_within_bounds(world: Any, times: int, outcome: str) -> None:
     state: Any = {"times": times}
-    world.agent.switcher._wait = lambda _seconds: None
+    world.agent.switcher._card.wait = lambda _seconds: None
     world.sim.drop()
     world.wrap_card = lambda card: BusyCard(card, state)
     before = world.active_iccid()
@@ -329,7 +411,7 @@ def test_a_busy_card_is_asked_again_within_bounds(world: Any, times: int, outcom
 def test_a_refresh_left_by_somebody_is_ended_before_the_next_try(world: Any, fetched: bool) -> None:
     """``fetched``: whoever left it had even fetched it, and never answered; then only a reset helps."""
     world.until(lambda: world.attached)
-    world.agent.switcher._wait = lambda _seconds: None
+    world.agent.switcher._card.wait = lambda _seconds: None
     active, other, uicc = world.active_iccid(), world.other_iccid(), world.sim.use()
     assert uicc.enable(other) is EnableResult.OK
     assert uicc.enable(active, refresh=False) is EnableResult.OK
@@ -400,3 +482,122 @@ def test_when_the_previous_profile_cannot_be_had_another_one_is(world: Any) -> N
     assert after not in ("", before, body.target_iccid)
     assert world.result(body).evidence["iccid_after"] == after
     assert world.result(body).reason == "not_confirmed"
+
+
+# --- what cards do differently -------------------------------------------------------------------------------------------
+
+
+class PickyCard(LosingCard):
+    """Answers EnableProfile with ``code`` unless ``takes`` is in it."""
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        if apdu[1] == 0xE2 and b"\xbf\x31" in apdu and self._state["takes"] not in apdu:
+            code = self._state["code"]
+            return (b"", 0x6A80) if code is None else (bytes.fromhex("BF31038001") + bytes([code]), 0x9000)
+        return self._inner.transmit(apdu)
+
+
+@pytest.mark.parametrize("code", [1, 127, None])
+def test_a_card_that_refuses_the_iccid_is_asked_by_aid(world: Any, code: int | None) -> None:
+    target = next(profile for profile in world.profiles() if not profile.enabled)
+    state: Any = {"takes": bytes.fromhex(target.aid), "code": code}
+    world.sim.drop()
+    world.wrap_card = lambda card: PickyCard(card, state)
+    body = world.command(Kind.SWITCH, target=target.iccid)
+    world.until(lambda: world.server.closings(body.command_id))
+    assert world.server.closings(body.command_id) == ["closed"]
+    tries = world.result(body).evidence["tries"]
+    assert [(entry["by"], entry["result"] == "ok") for entry in tries] == [("iccid", False), ("aid", True)]
+
+
+@pytest.mark.parametrize("code", [5, 127, None])
+def test_a_card_that_refuses_the_refresh_is_asked_without(world: Any, code: int | None) -> None:
+    world.agent.switcher._card.wait = lambda _seconds: None
+    state: Any = {"takes": bytes.fromhex("810100"), "code": code}
+    world.sim.drop()
+    world.wrap_card = lambda card: PickyCard(card, state)
+    body = world.command(Kind.SWITCH, target=world.other_iccid())
+    world.until(lambda: world.server.closings(body.command_id))
+    assert world.server.closings(body.command_id) == ["closed"]
+    last = world.result(body).evidence["tries"][-1]
+    assert (last["refresh"], last["result"]) == (False, "ok")
+
+
+class BrokenCard(LosingCard):
+    """Disables the enabled profile before it enables another, and fails between the two: real cards must not, some have."""
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        if apdu[1] == 0xE2 and b"\xbf\x31" in apdu and not self._state["broken"]:
+            self._state["broken"] = True
+            disable = DisableProfile(ProfileId.of(self._state["active"]), refresh=False).encode()
+            self._inner.transmit(apdu[:4] + bytes([len(disable)]) + disable)
+            raise CardGone("the card stumbled")
+        return self._inner.transmit(apdu)
+
+
+def test_a_card_without_any_enabled_profile_gets_the_way_back_at_once(world: Any) -> None:
+    before = world.active_iccid()
+    state: Any = {"broken": False, "active": before}
+    world.sim.drop()
+    world.wrap_card = lambda card: BrokenCard(card, state)
+    body = world.command(Kind.SWITCH, target=world.other_iccid())
+    world.until(lambda: state["broken"])
+    assert world.active_iccid() == before
+    world.until(lambda: world.server.closings(body.command_id))
+    assert (world.result(body).outcome, world.result(body).reason) == ("rolled_back", "card_empty")
+
+
+def test_a_card_that_takes_no_way_back_stays_and_says_so(world: Any) -> None:
+    """Reachable where it stands, so a person can decide; the server hears that the switch failed."""
+    world.server.confirms = False
+    target = world.other_iccid()
+    state: Any = {"takes": EnableProfile(ProfileId.of(target)).encode(), "code": 3}
+    world.sim.drop()
+    world.wrap_card = lambda card: PickyCard(card, state)
+    body = world.command(Kind.SWITCH, target=target, deadline_s=30)
+    world.until(lambda: world.server.closings(body.command_id), within_s=1200)
+    assert world.server.closings(body.command_id) == ["failed"]
+    assert (world.result(body).outcome, world.result(body).reason) == ("failed", "no_way_back")
+    assert world.active_iccid() == target
+    assert world.journal.open_switch() is None
+
+
+def test_a_program_that_was_killed_resets_the_card_before_it_believes_its_files(world: Any) -> None:
+    """The card kept its power: enabled is the target, and the files are the old profile's until a reset."""
+    world.until(lambda: world.attached)
+    before, target, uicc = world.active_iccid(), world.other_iccid(), world.sim.use()
+    command_id = bytes(range(16))
+    world.journal.accept(CommandRecord(command_id, "switch", 1, world.now_us))
+    world.journal.begin_switch(OpenSwitch(command_id, before, target, 600, world.now_us))
+    assert uicc.enable(target) is EnableResult.OK
+    assert uicc.iccid() == before
+    world.agent.switcher.open = world.journal.open_switch()
+    world.agent.boot()
+    world.until(lambda: world.server.results(command_id))
+    assert world.server.results(command_id)[0].outcome == "executed"
+    assert world.active_iccid() == target
+
+
+def test_a_switch_tells_how_long_each_step_took_and_over_which_network(world: Any) -> None:
+    body = world.command(Kind.SWITCH, target=world.other_iccid())
+    world.until(lambda: world.result(body))
+    evidence = world.result(body).evidence
+    steps = {"preflight", "enable", "refresh", "reset_and_read", "registration", "attach", "total"}
+    assert steps <= set(evidence["timings_ms"])
+    assert evidence["registration"]["state"] == "home"
+    assert evidence["imsi_before"] != evidence["imsi_after"]
+
+
+def test_a_test_profile_is_switched_to_only_by_force(world: Any) -> None:
+    path = world.folder / "sim.json"
+    world.power_off()
+    path.write_text(path.read_text().replace('"imsi": "99971', '"profile_class": "test", "imsi": "99971'))
+    world.boot()
+    target = next(p.iccid for p in world.profiles() if p.message().profile_class == "test")
+    refused = world.command(Kind.SWITCH, target=target)
+    world.until(lambda: world.result(refused))
+    assert (world.result(refused).outcome, world.result(refused).reason) == ("failed", "test_profile")
+    forced = world.command(Kind.SWITCH, target=target, flags=FLAG_FORCE)
+    world.until(lambda: world.server.closings(forced.command_id))
+    assert world.server.closings(forced.command_id) == ["closed"]
+    assert world.result(forced).evidence["forced"] is True
