@@ -171,7 +171,7 @@ class World:
             boot_counter=self.journal.count_boot(), last_counter=lambda: self.journal.last_counter, clock_us=lambda: self.now_us,
             rng=random.Random(self.random.random()), agent_of=lambda link: Agent(
                 device=DEVICE, keys=keys, sim=self.sim, journal=self.journal, uplink=self.endpoint,
-                clock_us=lambda: self.now_us, reattach=link.reattach, describe=link.describe,
+                clock_us=lambda: self.now_us, reattach=link.reattach, describe=link.describe, registration=link.registration,
             ),
         )  # fmt: skip
         self.agent = self.link.agent
