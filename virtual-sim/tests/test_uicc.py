@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from simway_protocol.sim import es10b, es10c, status
+from simway_protocol.sim import es10b, es10c, euicc_info, status
 from simway_protocol.sim.files import DirEntry, Fcp
 from simway_virtual_sim.channels import CHANNELS_MAX
 from simway_virtual_sim.factory import new_card
@@ -311,9 +311,9 @@ def test_lists_search_and_filter(card):
 
 def test_the_rest_of_es10(card, store):
     get(card, ISD_R)
-    assert es10b.decode_info_2_response(bytes.fromhex(store_data(card, b"\xbf\x22\x00")[0])).svn == "2.2.2"
+    assert euicc_info.decode_info_2_response(bytes.fromhex(store_data(card, b"\xbf\x22\x00")[0])).svn == "2.2.2"
     assert store_data(card, b"\xbf\x43\x00") == ("BF4302A000", "9000")
-    assert es10b.decode_addresses_response(bytes.fromhex(store_data(card, b"\xbf\x3c\x00")[0])).smds == store.state.smds
+    assert euicc_info.decode_addresses_response(bytes.fromhex(store_data(card, b"\xbf\x3c\x00")[0])).smds == store.state.smds
     assert store_data(card, es10c.DeleteProfile(es10c.ProfileId.of(THIRD.aid)).encode()) == ("BF3303800100", "9000")
     assert store_data(card, es10c.SetNickname(SECOND.iccid, "spare").encode()) == ("BF2903800100", "9000")
     kept = es10b.decode_notifications_response(bytes.fromhex(store_data(card, b"\xbf\x28\x00")[0]))

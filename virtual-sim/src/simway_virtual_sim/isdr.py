@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from simway_protocol.errors import PeerError
-from simway_protocol.sim import es10b, es10c, status, store_data, tlv
+from simway_protocol.sim import es10b, es10c, euicc_info, status, store_data, tlv
 from simway_protocol.sim.apdu import Command, Ins
 
 from simway_virtual_sim import profiles
@@ -16,7 +16,7 @@ from simway_virtual_sim.replies import Refusal, refusal_of
 from simway_virtual_sim.state import CardState
 from simway_virtual_sim.toolkit import Toolkit
 
-INFO_2 = es10b.EuiccInfo2(
+INFO_2 = euicc_info.EuiccInfo2(
     profile_version="2.3.1",
     svn="2.2.2",
     firmware="1.0.0",
@@ -54,9 +54,9 @@ class IsdRSession:
             es10c.TAG_SET_NICKNAME: self._nickname,
             es10b.TAG_LIST_NOTIFICATION: self._notifications,
             es10b.TAG_NOTIFICATION_SENT: self._remove_notification,
-            es10b.TAG_GET_EUICC_INFO_2: lambda _: es10b.encode_info_2_response(INFO_2),
-            es10b.TAG_GET_RAT: lambda _: es10b.encode_rat_response(),
-            es10b.TAG_GET_ADDRESSES: self._addresses,
+            euicc_info.TAG_GET_EUICC_INFO_2: lambda _: euicc_info.encode_info_2_response(INFO_2),
+            euicc_info.TAG_GET_RAT: lambda _: euicc_info.encode_rat_response(),
+            euicc_info.TAG_GET_ADDRESSES: self._addresses,
         }
 
     def fci(self) -> bytes:
@@ -144,4 +144,4 @@ class IsdRSession:
         return es10c.encode_result(es10b.TAG_NOTIFICATION_SENT, result)
 
     def _addresses(self, _value: bytes) -> bytes:
-        return es10b.encode_addresses_response(es10b.Addresses(self._memory.state.smdp, self._memory.state.smds))
+        return euicc_info.encode_addresses_response(euicc_info.Addresses(self._memory.state.smdp, self._memory.state.smds))

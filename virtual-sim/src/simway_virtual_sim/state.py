@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import msgspec
+from simway_protocol.sim import tlv
 from simway_protocol.sim.es10b import Notification as WireNotification
-from simway_protocol.sim.es10b import Operation, encode_bits
+from simway_protocol.sim.es10b import Operation
 from simway_protocol.sim.es10c import ProfileClass, ProfileInfo, ProfileState
 
 VERSION = 1
@@ -47,7 +48,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
             provider=self.provider,
             name=self.name,
             profile_class=ProfileClass[self.profile_class.upper()],
-            policy=encode_bits(rules) if rules else None,
+            policy=tlv.encode_bits(rules) if rules else None,
             fallback=self.fallback,
         )
 

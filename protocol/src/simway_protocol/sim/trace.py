@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from simway_protocol.errors import PeerError
-from simway_protocol.sim import applet, es10b, es10c, store_data, tlv
+from simway_protocol.sim import applet, es10b, es10c, euicc_info, store_data, tlv
 from simway_protocol.sim.apdu import Command, Ins
 from simway_protocol.sim.status import hex_of
 
@@ -20,11 +20,11 @@ _FUNCTIONS = {
     es10c.TAG_ENABLE_PROFILE: "EnableProfile",
     es10c.TAG_DISABLE_PROFILE: "DisableProfile",
     es10c.TAG_DELETE_PROFILE: "DeleteProfile",
-    es10b.TAG_GET_EUICC_INFO_2: "GetEUICCInfo2",
-    es10b.TAG_GET_RAT: "GetRAT",
+    euicc_info.TAG_GET_EUICC_INFO_2: "GetEUICCInfo2",
+    euicc_info.TAG_GET_RAT: "GetRAT",
     es10b.TAG_LIST_NOTIFICATION: "ListNotification",
     es10b.TAG_NOTIFICATION_SENT: "RemoveNotificationFromList",
-    es10b.TAG_GET_ADDRESSES: "GetEuiccConfiguredAddresses",
+    euicc_info.TAG_GET_ADDRESSES: "GetEuiccConfiguredAddresses",
 }
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from simway_protocol.errors import PeerError
 from simway_protocol.messages import Profile as ProfileMessage
-from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, status, store_data
+from simway_protocol.sim import apdu, applet, es10b, es10c, euicc_info, files, numbering, status, store_data
 from simway_protocol.sim import terminal as terminal_duty
 from simway_protocol.sim.apdu import Command
-from simway_protocol.sim.card import Card, CardError, dialogue_of, expect_success
+from simway_protocol.sim.card import Card, CardError, CardGone, dialogue_of, expect_success
 from simway_protocol.sim.es10c import (
     DeleteResult,
     DisableProfile,
@@ -32,6 +32,7 @@ _PROFILE_TAGS = (
     es10c.TAG_ICCID, es10c.TAG_AID, es10c.TAG_STATE, es10c.TAG_NICKNAME, es10c.TAG_PROVIDER, es10c.TAG_NAME,
     es10c.TAG_CLASS, es10c.TAG_POLICY,
 )  # fmt: skip
+_PROFILE_TAGS_SGP32 = (*_PROFILE_TAGS, es10c.TAG_FALLBACK)
 _NO_CHANNEL = frozenset({
     status.CHANNEL_NOT_SUPPORTED, status.FUNCTION_NOT_SUPPORTED, status.WRONG_INSTRUCTION, status.WRONG_CLASS, status.WRONG_P1_P2,
 })  # fmt: skip
@@ -43,11 +44,16 @@ _Change: TypeAlias = EnableProfile | DisableProfile | es10c.DeleteProfile | es10
 
 
 class CardInventory(NamedTuple):
-    """What a card holds. ``eid`` is empty and ``profiles`` too on a SIM that is no eUICC."""
+    """What a card holds. ``eid`` is empty and ``profiles`` too on a SIM that is no eUICC.
+
+    ``os_version``: of its operating system, ``smdp``: its default SM-DP+; empty where it does not say.
+    """
 
     eid: str
     active_iccid: str
     profiles: list[ProfileInfo]
+    os_version: str = ""
+    smdp: str = ""
 
     def evidence(self) -> dict[str, Any]:
         """As RESULT and the log carry it: plain values, profiles in the fields of ``messages.Profile``."""
@@ -55,6 +61,8 @@ class CardInventory(NamedTuple):
             "eid": self.eid,
             "active_iccid": self.active_iccid,
             "profiles": [_plain(item.message()) for item in self.profiles],
+            "os_version": self.os_version,
+            "smdp": self.smdp,
         }
 
 
@@ -124,6 +132,15 @@ class Uicc:
         return [exchange.evidence() for exchange in self._chain.trace.take()]
 
     @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done inside leaves no evidence: it belongs to no command that evidence is kept for."""
+        kept = self._chain.trace.take()
+        try:
+            yield
+        finally:
+            self._chain.trace.forget_since(kept)
+
+    @contextmanager
     def channel(self) -> Iterator[Channel]:
         """A logical channel, closed on the way out; the basic channel on a card that has no other."""
         with self.dialogue():
@@ -178,19 +195,27 @@ class Uicc:
         return es10c.decode_eid_response(self.store_data(es10c.GetEid().encode()))
 
     def profiles(self, search: ProfileId | ProfileClass | None = None) -> list[ProfileInfo]:
-        """All profiles, or those that ``search`` names."""
-        request = es10c.GetProfilesInfo(search, _PROFILE_TAGS)
-        return es10c.decode_profiles_response(self.store_data(request.encode()))
+        """All profiles, or those that ``search`` names. A card that refuses the tag of the fallback attribute has none."""
+        try:
+            return self._profiles(es10c.GetProfilesInfo(search, _PROFILE_TAGS_SGP32))
+        except es10c.ProfilesError:
+            return self._profiles(es10c.GetProfilesInfo(search, _PROFILE_TAGS))
 
     def inventory(self) -> CardInventory:
-        """EID, active ICCID and profiles. A plain SIM has only the second."""
+        """EID, active ICCID, profiles, and what the card says of itself. A plain SIM has only the second."""
         iccid = self.iccid()
         try:
-            return CardInventory(self.eid(), iccid, self.profiles())
+            eid, profiles = self.eid(), self.profiles()
         except CardError as error:
             if error.sw in NOT_THERE:
                 return CardInventory("", iccid, [])
             raise
+        try:
+            return CardInventory(eid, iccid, profiles, self.info().firmware, self.addresses().smdp)
+        except CardGone:
+            raise
+        except (CardError, PeerError):
+            return CardInventory(eid, iccid, profiles)
 
     def enable(self, profile: str, refresh: bool = True) -> EnableResult:
         """EnableProfile by ICCID or AID. ``OK`` is the card's word only: ``apply_switch``, and look at the ICCID."""
@@ -236,6 +261,7 @@ class Uicc:
         """
         if self._terminal.profile:
             with self.dialogue():
+                self._terminal.card_reset()
                 self._chain.card.transmit(_SELECT_MF.encode())
                 terminal_duty.introduce(self._chain, self._terminal)
 
@@ -245,13 +271,13 @@ class Uicc:
 
     # --- card information and notifications ----------------------------------------------------------------------------
 
-    def info(self) -> es10b.EuiccInfo2:
+    def info(self) -> euicc_info.EuiccInfo2:
         """EUICCInfo2: versions and free memory."""
-        return es10b.decode_info_2_response(self.store_data(es10b.Get(es10b.TAG_GET_EUICC_INFO_2).encode()))
+        return euicc_info.decode_info_2_response(self.store_data(euicc_info.Get(euicc_info.TAG_GET_EUICC_INFO_2).encode()))
 
-    def addresses(self) -> es10b.Addresses:
+    def addresses(self) -> euicc_info.Addresses:
         """The configured SM-DP+ and SM-DS."""
-        return es10b.decode_addresses_response(self.store_data(es10b.Get(es10b.TAG_GET_ADDRESSES).encode()))
+        return euicc_info.decode_addresses_response(self.store_data(euicc_info.Get(euicc_info.TAG_GET_ADDRESSES).encode()))
 
     def notifications(self) -> list[es10b.Notification]:
         """What the card keeps for its operators' servers."""
@@ -295,10 +321,17 @@ class Uicc:
         with self._applet() as channel:
             channel.send(applet.personalise(device_key, key_version, channel.number), "applet PERSONALISE")
 
+    def pending_notifications(self, wanted: int | es10b.Operation | None = None) -> list[es10b.PendingNotification]:
+        """Notifications as they are to be delivered, signed: one by its number, those of some operations, or all."""
+        return es10b.decode_pending_response(self.store_data(es10b.RetrieveNotifications(wanted).encode()))
+
     # --- inside --------------------------------------------------------------------------------------------------------
 
     def _applet(self) -> AbstractContextManager[Channel]:
         return self.application(applet.AID, "Simway applet")
+
+    def _profiles(self, request: es10c.GetProfilesInfo) -> list[ProfileInfo]:
+        return es10c.decode_profiles_response(self.store_data(request.encode()))
 
     def _result(self, request: _Change) -> int:
         return es10c.decode_result(self.store_data(request.encode()), request.TAG)
