@@ -30,6 +30,7 @@ from simway_modem_client.outbox import Outbox, OutboxClosed, OutboxStats
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.sources import Source, SourceReport
 from simway_modem_client.sources.signal import SignalSource
+from simway_modem_client.terminal import SimTerminal, platform_at
 from simway_modem_client.udp_loop import UdpLoop, UdpPath
 
 ROUND_S = 1.0
@@ -61,11 +62,14 @@ class ModemClient:
         service.defer(journal.close)
         service.defer(self._outbox.close)
         self._service = service
-        sim = SimCard(lambda: open_card(self._settings.card, self._settings.card_settings))
-        service.defer(sim.drop)
         bearer = make_bearer(self._settings)
         self._has_radio = bearer.has_radio
         service.defer(bearer.close)
+        self._clock_us = steady_clock()
+        self._sim = sim = SimCard(
+            lambda: open_card(self._settings.card, self._settings.card_settings), terminal=self._make_terminal(bearer)
+        )
+        service.defer(sim.drop)
         self._link, path = self._build(journal, sim, bearer)
         loop = UdpLoop(self._link, path)
         service.defer(loop.close)
@@ -86,7 +90,7 @@ class ModemClient:
         keys = make_keys(settings, sim, may_be_away=journal.open_switch() is not None)
         endpoint = ClientEndpoint(device=settings.device, key_version=keys.key_version, random=os.urandom)
         path = UdpPath(bearer, settings.server_host, settings.server_port, settings.local_port)
-        clock_us = steady_clock()
+        clock_us = self._clock_us
 
         def agent_of(link: Link) -> Agent:
             return Agent(
@@ -101,6 +105,16 @@ class ModemClient:
             rng=random.Random(),
         )  # fmt: skip
         return link, path
+
+    def _make_terminal(self, bearer: Bearer) -> SimTerminal | None:
+        """None where the SIM sits in a modem, which is its terminal."""
+        settings = self._settings
+        if settings.card == "at":
+            return None
+        return SimTerminal(
+            device=settings.device, outbox=self._outbox, clock_us=self._clock_us, registration=bearer.registration,
+            is_platform=platform_at(settings.server_host, settings.server_port),
+        )  # fmt: skip
 
     def _run_source(self) -> None:
         try:
@@ -169,6 +183,7 @@ class ModemClient:
             "server": f"{self._settings.server_host}:{self._settings.server_port}",
             "session": asdict(state) | {"attached": attached, "rtt_us": self._link.endpoint.rtt_us},
             "sim": self._link.agent.inventory,
+            "toolkit": self._sim.terminal.describe() if self._sim.terminal else None,
             "bearer": self._settings.bearer,
             "registration": self._link.registration().evidence() if self._has_radio else {},
             "source": self._settings.source,

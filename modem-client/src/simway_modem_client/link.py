@@ -133,6 +133,8 @@ class Link:
         now_us = self._clock_us()
         self._handle(self.endpoint.tick(now_us))
         self.agent.tick(now_us)
+        if self._sim.tick():
+            self.reattach()
         self._look_after_attach(now_us)
         self._answer_challenge()
         if self.endpoint.attached:

@@ -11,6 +11,8 @@ from simway_protocol.sim.es10b import Notification as WireNotification
 from simway_protocol.sim.es10b import Operation
 from simway_protocol.sim.es10c import ProfileClass, ProfileInfo, ProfileState
 
+from simway_virtual_sim.switch_log import ReportState
+
 VERSION = 1
 NOTIFICATIONS_MAX = 200
 """A card has little memory: beyond this the oldest undelivered notification goes."""
@@ -87,6 +89,7 @@ class CardState(msgspec.Struct, frozen=True):
     smdp: str = ""
     smds: str = "lpa.ds.simway.invalid"
     applet: AppletState = AppletState()
+    report: ReportState = ReportState()
     version: int = VERSION
 
     @property

@@ -12,7 +12,7 @@ from simway_protocol.errors import PeerError
 from simway_protocol.sim import applet, es10c, status
 from simway_protocol.sim.apdu import LE_ANY, SHORT_DATA_MAX_BYTES, Command, Ins
 
-from simway_virtual_sim import filesystem, reading
+from simway_virtual_sim import filesystem, reading, reporter
 from simway_virtual_sim.applet import AppletSession
 from simway_virtual_sim.channels import Channel, Channels, Session
 from simway_virtual_sim.faults import NO_FAULTS, CuttingStore, Faults, PowerCut, Trouble
@@ -35,13 +35,14 @@ class Uicc:
     """A powered card. ``reset`` is power off and on; what was not saved in the store is gone after it.
 
     ``faults``: what is to go wrong with it; a ``Trouble`` goes on where an earlier card of the same store left off.
+    ``report_interval_s``: how often it reports to a terminal that can carry it; 0 for never.
     """
 
-    def __init__(self, store: Store, faults: Faults | Trouble = NO_FAULTS) -> None:
+    def __init__(self, store: Store, faults: Faults | Trouble = NO_FAULTS, report_interval_s: int = reporter.INTERVAL_S) -> None:
         self._trouble = Trouble.of(faults)
         self._trouble.power_on()
         self._memory = Memory(CuttingStore(store, self._trouble))
-        self._toolkit = Toolkit()
+        self._toolkit = Toolkit(reporter.Reporter(self._memory, report_interval_s))
         self._mf = filesystem.build(self._memory.state.active)
         self._channels = Channels(self._mf)
         self._applications: dict[bytes, Callable[[], Session]] = {
@@ -56,11 +57,12 @@ class Uicc:
             Ins.MANAGE_CHANNEL: lambda _, command: self._channels.manage(command),
         }
         self._terminal_handlers: dict[int, _Handler] = {
-            Ins.TERMINAL_PROFILE: _accept,
+            Ins.TERMINAL_PROFILE: self._terminal_profile,
             Ins.TERMINAL_CAPABILITY: _accept,
-            Ins.STATUS: reading.read_status,
+            Ins.STATUS: self._poll,
             Ins.FETCH: lambda _, command: self._toolkit.fetch(command.le),
             Ins.TERMINAL_RESPONSE: self._terminal_response,
+            Ins.ENVELOPE: self._envelope,
         }
 
     def reset(self) -> bytes:
@@ -160,6 +162,19 @@ class Uicc:
         if adf is None:
             raise Refusal(status.FILE_NOT_FOUND)
         return reading.select_adf(channel, adf, command)
+
+    def _terminal_profile(self, _channel: Channel, command: Command) -> bytes:
+        self._toolkit.terminal_profile(command.data)
+        return b""
+
+    def _poll(self, channel: Channel, command: Command) -> bytes:
+        answer = reading.read_status(channel, command)
+        self._toolkit.polled()
+        return answer
+
+    def _envelope(self, _channel: Channel, command: Command) -> bytes:
+        self._toolkit.envelope(command.data)
+        return b""
 
     def _terminal_response(self, _channel: Channel, command: Command) -> bytes:
         self._toolkit.terminal_response(command.data)

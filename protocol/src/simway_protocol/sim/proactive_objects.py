@@ -194,7 +194,7 @@ def decode_byte(value: bytes) -> int:
 
 
 class Location(NamedTuple):
-    """Location information (8.19). ``plmn``: MCC and MNC, 5 or 6 digits; ``area``: LAC or TAC; ``cell``: as coded, 2 or 4 bytes."""
+    """Location information (8.19). ``plmn``: MCC and MNC, 5 or 6 digits; ``area``: LAC or TAC; ``cell``: 2 or 4 bytes."""
 
     plmn: str
     area: int = AREA_UNKNOWN

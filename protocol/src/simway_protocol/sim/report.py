@@ -1,6 +1,7 @@
 """The SIM's own word: what an application on the card tells the platform through the terminal (docs/sim-speaks.md).
 
-Up: a SenML CBOR pack (RFC 8428) with the sensors below, in one BIP datagram. Down: a receipt, once the terminal has it durably.
+Up: a SenML CBOR pack (RFC 8428) with the sensors below, in one datagram of a BIP channel to ``PLATFORM_ADDRESS``. Down: a
+receipt, once the terminal has it durably.
 
 * ``sim/counter``: how often the card has reported, an integer.
 * ``sim/switch``: ``{"n", "iccid", "mac"}``, one for each change of the enabled profile: the n-th in the card's life enabled this
@@ -13,10 +14,13 @@ lower-case hexadecimal. Vectors: ``vectors/sim_report.json``.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
+from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
 import cbor2
 
+from simway_protocol import senml
 from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.identity import hkdf, hmac_sha256
 
@@ -24,9 +28,14 @@ PREFIX = "sim/"
 """What every sensor of a card begins with; the terminal takes no other name from a card."""
 COUNTER = "sim/counter"
 SWITCH = "sim/switch"
+PLATFORM_ADDRESS = IPv4Address("0.0.0.0")
+PLATFORM_PORT = 6001
+"""Where a card sends to that does not know its platform's address: the terminal knows it."""
 MAC_BYTES = 16
 N_MAX = 2**53 - 1
 """What survives every JSON reader."""
+_NAME, _VALUE, _TIME = 0, 2, 6
+"""Labels of SenML in CBOR (RFC 8428, 6)."""
 _LABEL = b"simway sim switch\x00"
 _ICCID_MAX_DIGITS = 20
 
@@ -74,6 +83,18 @@ class SwitchWord(NamedTuple):
     def verified(self, device_key: bytes) -> bool:
         """True when a holder of K wrote it. Constant-time."""
         return hmac.compare_digest(switch_mac(device_key, self.n, self.iccid), self.mac)
+
+
+def encode_pack(counter: int, t_us: int, switches: Sequence[tuple[SwitchWord, int]]) -> bytes:
+    """The SenML CBOR pack of one report: the counter, then entries with the time of each, UTC microseconds.
+
+    A time of 0 is not known: the record has none, and whoever takes it stamps it. Only a known time makes a repetition the same
+    reading as before.
+    """
+    values: list[tuple[str, Any, Any, int]] = [(COUNTER, _VALUE, counter, t_us)]
+    values += [(SWITCH, senml.OBJECT_LABEL, word.value(), at_us) for word, at_us in switches]
+    records = [{_NAME: name, label: value} | ({_TIME: at_us / 1e6} if at_us else {}) for name, label, value, at_us in values]
+    return cbor2.dumps(records)
 
 
 class Receipt(NamedTuple):
