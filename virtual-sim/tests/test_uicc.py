@@ -67,22 +67,22 @@ def store_data(card, request, cla="80"):
 
 
 def test_an_answer_waits_for_get_response_and_can_be_got_in_parts(card):
-    assert send(card, ISD_R) == ("", "611A")
+    assert send(card, ISD_R) == ("", "6121")
     first, sw = send(card, "00C0000010")
-    assert (len(first), sw) == (32, "610A")
-    rest, sw = send(card, "00C000000A")
-    assert (first + rest, sw) == ("6F188410A0000005591010FFFFFFFF8900000100A5049F6501FF", "9000")
+    assert (len(first), sw) == (32, "6111")
+    rest, sw = send(card, "00C0000011")
+    assert (first + rest, sw) == ("6F1F8410A0000005591010FFFFFFFF8900000100A5049F6501FFE0058203020202", "9000")
     assert send(card, "00C0000001") == ("", "6985")
 
 
 def test_le_makes_no_difference_to_a_command_with_data(card):
-    assert send(card, ISD_R + "00") == ("", "611A")
+    assert send(card, ISD_R + "00") == ("", "6121")
 
 
 def test_get_response_for_more_than_there_is_names_the_length(card):
     send(card, ISD_R)
-    assert send(card, "00C0000000") == ("", "6C1A")
-    assert send(card, "00C000001A")[1] == "9000"
+    assert send(card, "00C0000000") == ("", "6C21")
+    assert send(card, "00C0000021")[1] == "9000"
 
 
 def test_any_other_command_drops_what_waits(card):
@@ -95,7 +95,7 @@ def test_the_same_is_true_of_a_channel_of_its_own(card):
     send(card, "0070000001")
     send(card, "01" + ISD_R[2:])
     send(card, "80AA00000AA9088100820101830107")
-    assert send(card, "01C000001A")[1] == "9000"
+    assert send(card, "01C0000021")[1] == "9000"
 
 
 def test_a_list_longer_than_256_bytes_comes_in_turns(card):

@@ -14,6 +14,8 @@ from simway_protocol.sim.es10c import ProfileClass, ProfileInfo, ProfileState
 from simway_virtual_sim.switch_log import ReportState
 
 VERSION = 1
+TEST = "test"
+OPERATIONAL = "operational"
 NOTIFICATIONS_MAX = 200
 """A card has little memory: beyond this the oldest undelivered notification goes."""
 _PPR1, _PPR2 = 0x40, 0x20
@@ -33,7 +35,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str
     name: str
     nickname: str = ""
-    profile_class: str = "operational"
+    profile_class: str = OPERATIONAL
     address: str = "smdp.simway.invalid"
     keep_enabled: bool = False
     keep_installed: bool = False
@@ -79,7 +81,10 @@ class AppletState(msgspec.Struct, frozen=True):
 
 
 class CardState(msgspec.Struct, frozen=True):
-    """All of it. ``enabled``: the ICCID of the enabled profile, empty for none."""
+    """All of it. ``enabled``: the ICCID of the enabled profile, empty for none.
+
+    ``before_test``: while a test profile is enabled, the ICCID of the profile that was enabled before it.
+    """
 
     eid: str
     profiles: tuple[Profile, ...]
@@ -90,12 +95,18 @@ class CardState(msgspec.Struct, frozen=True):
     smds: str = "lpa.ds.simway.invalid"
     applet: AppletState = AppletState()
     report: ReportState = ReportState()
+    before_test: str = ""
     version: int = VERSION
 
     @property
     def active(self) -> Profile | None:
         """The enabled profile."""
         return next((profile for profile in self.profiles if profile.iccid == self.enabled), None)
+
+    @property
+    def tested(self) -> bool:
+        """Whether a test profile is enabled."""
+        return self.active is not None and self.active.profile_class == TEST
 
 
 def encode(state: CardState) -> bytes:
