@@ -76,12 +76,11 @@ class Reporter:
         self._heard = bool(self._interval_s) and terminal_profile.announces(
             profile, *terminal_profile.BIP_UDP, terminal_profile.Facility.POLL_INTERVAL
         )
-        if self._may_speak:
-            self._step = _Step.POLLING
+        self._step = _Step.POLLING
 
     def polled(self) -> None:
         """STATUS: time for a report, unless one is under way."""
-        if self._may_speak and self._step is _Step.IDLE:
+        if self._step is _Step.IDLE:
             self._step = _Step.ASKING_TIME
 
     def abandon(self) -> None:
@@ -94,7 +93,7 @@ class Reporter:
 
     def wants(self) -> commands.Known | None:
         """The command to be fetched next; None when there is nothing to do."""
-        make = self._wanted.get(self._step)
+        make = self._wanted.get(self._step) if self._may_speak else None
         return None if make is None else make()
 
     def _open(self) -> commands.OpenChannel:

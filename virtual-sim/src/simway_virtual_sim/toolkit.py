@@ -45,6 +45,7 @@ class Toolkit:
     @property
     def pending_bytes(self) -> int:
         """The length of what FETCH would give, 0 for nothing."""
+        self._offer_next()
         return len(self._next) if self._open is None else 0
 
     @property
@@ -76,13 +77,11 @@ class Toolkit:
         """TERMINAL PROFILE: what the terminal can do, from now on."""
         self._offer = b""
         self._reporter.profile(profile)
-        self._offer_next()
 
     def polled(self) -> None:
         """STATUS."""
         if not self.busy:
             self._reporter.polled()
-            self._offer_next()
 
     def fetch(self, length: int | None) -> bytes:
         """FETCH: 6Cxx for another length, 6985 when nothing waits."""
@@ -111,7 +110,6 @@ class Toolkit:
         self._open = None
         if self._open_is_offer:
             self._reporter.answered(response)
-        self._offer_next()
 
     def envelope(self, data: bytes) -> None:
         """ENVELOPE: the card asked for no event and started no timer, so there is nothing to do. 6A80 for what is none."""
