@@ -136,8 +136,8 @@ class PcscCard:
         pci = scard.SCARD_PCI_T0 if self._protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1
         code, answer = scard.SCardTransmit(self._handle, pci, list(apdu))
         self._check(code)
-        if len(answer) < 2:
-            raise CardError(f"the card in {self._reader} gave {len(answer)} bytes, no status word")
+        if len(answer) < 2:  # pulled in the middle of a command
+            self._check(scard.SCARD_W_REMOVED_CARD)
         return bytes(answer[:-2]), answer[-2] << 8 | answer[-1]
 
     def reset(self) -> bytes:
