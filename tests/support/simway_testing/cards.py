@@ -20,7 +20,7 @@ from simway_virtual_sim.state import CardState
 from simway_virtual_sim.store import StateFile
 from simway_virtual_sim.uicc import Uicc
 
-from simway_testing import Unavailable, card_in_reader, unavailable
+from simway_testing import Unavailable, applet_in_reader, card_in_reader, unavailable
 
 CAPABILITIES = {
     "es10c": "an ISD-R with the profiles of KNOWN: list, search, enable, disable, delete, nickname, EID",
@@ -85,10 +85,12 @@ def _virtual(directory: Path, faults: Faults) -> VirtualCard:
 
 
 _ALL = frozenset(CAPABILITIES)
+_OF_APPLET = frozenset({"es10c", "notifications", "channels", "t0", "power_off", "power_cut", "key", "pulled"})
 
 KINDS = (
     CardKind("virtual-sim in process", _ALL - {"pulled"}, _virtual),
     CardKind("virtual-sim behind pcscd", _ALL, lambda directory, faults: card_in_reader.power_on(directory, KNOWN, faults)),
+    CardKind("applet behind pcscd", _OF_APPLET, lambda directory, faults: applet_in_reader.power_on(directory, KNOWN, faults)),
 )
 
 

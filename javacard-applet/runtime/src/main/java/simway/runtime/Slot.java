@@ -37,7 +37,7 @@ final class Slot implements Runnable {
         this.talks = talks;
     }
 
-    /** Makes the card in the reader another one; null: a card that is mute. */
+    /** Makes the card in the reader another one; null: one that is gone as soon as it is spoken to. */
     synchronized void become(Card card) {
         this.card = card;
         powered = false;
@@ -141,7 +141,7 @@ final class Slot implements Runnable {
         }
     }
 
-    /** The answer to one message; null where none is due. A card without power for a cut is gone: its connection ends. */
+    /** The answer to one message; null where none is due. {@link PowerCut} where the card is gone: its connection ends. */
     private synchronized byte[] handle(byte[] message) throws IOException {
         int order = message.length == 1 ? message[0] : -1;
         switch (order) {
@@ -157,6 +157,9 @@ final class Slot implements Runnable {
                 }
                 return null;
             default:
+                if (card == null) {
+                    throw new PowerCut();
+                }
                 return powered ? card.transmit(message) : NO_POWER;
         }
     }
