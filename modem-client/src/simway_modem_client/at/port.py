@@ -89,11 +89,11 @@ class AtPort:
 
     # --- for users -------------------------------------------------------------------------------------------------------
 
-    def ask(self, command: Command, timeout_s: float = ANSWER_S) -> Answer:
-        """Sends a command and waits for its final result. Raises ``ModemGone``."""
+    def ask(self, command: Command, timeout_s: float | None = None) -> Answer:
+        """Sends a command and waits for its final result, by default ``ANSWER_S``. Raises ``ModemGone``."""
         with self._turn:
             self._prepare()
-            return self._exchange(command, timeout_s)
+            return self._exchange(command, ANSWER_S if timeout_s is None else timeout_s)
 
     def exclusively(self) -> AbstractContextManager[Any]:
         """Inside the ``with`` only this thread asks; nested ones count as one."""
