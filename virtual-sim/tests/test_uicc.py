@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simway_protocol.sim import es10b, es10c, euicc_info, status
+from simway_protocol.sim.apdu import CHANNELS
 from simway_protocol.sim.files import DirEntry, Fcp
-from simway_virtual_sim.channels import CHANNELS_MAX
 from simway_virtual_sim.factory import new_card
-from simway_virtual_sim.filesystem import USIM_AID
 from simway_virtual_sim.uicc import ATR, Uicc
+from simway_virtual_sim.usim import USIM_AID
 
 CARD = new_card(lambda count: bytes(range(count)))
 FIRST, SECOND, THIRD = CARD.profiles
@@ -120,7 +120,7 @@ def test_a_list_longer_than_256_bytes_comes_in_turns(card):
     ("00A40204023F00", "6A86"), ("00A4000401FF", "6A87"), ("00A40004020000", "6A82"), ("00A40004027FFF", "6A82"),
     ("00A4040007A0000000031010", "6A82"), ("00C0000000", "6985"), ("0070010000", "6A86"),
     ("0070800000", "6881"), ("0070800700", "6881"),
-    ("00B000000A", "6986"), ("00B201040A", "6986"), ("00B085000A", "6A82"), ("801200000B", "6985"),
+    ("00B000000A", "6986"), ("00B201040A", "6986"), ("00B087000A", "6A82"), ("801200000B", "6985"),
     ("801400000C810301010482028281830100", "6985"),
 ])  # fmt: skip
 def test_what_the_card_refuses(card, command, sw):
@@ -131,8 +131,8 @@ def test_what_the_card_refuses(card, command, sw):
 
 
 def test_channels_are_given_out_and_taken_back(card):
-    opened = [send(card, "0070000001") for _ in range(CHANNELS_MAX)]
-    assert opened == [(f"{number:02X}", "9000") for number in range(1, CHANNELS_MAX)] + [("", "6A81")]
+    opened = [send(card, "0070000001") for _ in range(CHANNELS)]
+    assert opened == [(f"{number:02X}", "9000") for number in range(1, CHANNELS)] + [("", "6A81")]
     assert send(card, "00708003 00") == ("", "9000")
     assert send(card, "0070000001") == ("03", "9000")
 
@@ -146,7 +146,7 @@ def test_a_channel_can_be_asked_for_by_number(card):
     assert send(card, "00700005") == ("", "9000")
     assert send(card, "00700005") == ("", "6A81")
     assert send(card, "01" + ISD_R[2:]) == ("", "6881")
-    assert send(card, "41" + ISD_R[2:])[1] == "611A"
+    assert send(card, "41" + ISD_R[2:])[1] == "6121"
     assert send(card, "41708000") == ("", "9000")
 
 
@@ -220,7 +220,7 @@ def test_ef_dir_leads_to_the_usim_and_its_imsi(card):
     assert send(card, "00B2010400") == ("", "6C26")
     assert DirEntry.decode(bytes.fromhex(send(card, "00B2010426")[0])) == DirEntry(USIM_AID, "USIM")
     assert DirEntry.decode(bytes.fromhex(send(card, "00B2020426")[0])) is None
-    assert [send(card, f"00B2{record}26")[1] for record in ("0304", "0004", "0102")] == ["6A83", "6A86", "6A86"]
+    assert [send(card, f"00B2{record}26")[1] for record in ("0304", "0004", "0102")] == ["6A83", "6A83", "6A86"]
     assert send(card, "00B201F426")[1] == "9000"
     assert send(card, "00B0000001") == ("", "6981")
     assert send(card, "00A4040C07A0000000871002") == ("", "9000")

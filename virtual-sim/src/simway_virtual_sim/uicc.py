@@ -12,7 +12,7 @@ from simway_protocol.errors import PeerError
 from simway_protocol.sim import applet, es10c, status
 from simway_protocol.sim.apdu import LE_ANY, SHORT_DATA_MAX_BYTES, Command, Ins
 
-from simway_virtual_sim import filesystem, reading, reporter
+from simway_virtual_sim import reading, reporter, usim
 from simway_virtual_sim.applet import AppletSession
 from simway_virtual_sim.channels import Channel, Channels, Session
 from simway_virtual_sim.faults import NO_FAULTS, CuttingStore, Faults, PowerCut, Trouble
@@ -43,7 +43,7 @@ class Uicc:
         self._trouble.power_on()
         self._memory = Memory(CuttingStore(store, self._trouble))
         self._toolkit = Toolkit(reporter.Reporter(self._memory, report_interval_s))
-        self._mf = filesystem.build(self._memory.state.active)
+        self._mf = usim.build(self._memory.state.active)
         self._channels = Channels(self._mf)
         self._applications: dict[bytes, Callable[[], Session]] = {
             es10c.ISD_R_AID: lambda: IsdRSession(self._memory, self._toolkit, self._trouble),
@@ -54,6 +54,8 @@ class Uicc:
             Ins.STATUS: reading.read_status,
             Ins.READ_BINARY: reading.read_binary,
             Ins.READ_RECORD: reading.read_record,
+            Ins.UPDATE_BINARY: reading.refuse_update,
+            Ins.UPDATE_RECORD: reading.refuse_update,
             Ins.MANAGE_CHANNEL: lambda _, command: self._channels.manage(command),
         }
         self._terminal_handlers: dict[int, _Handler] = {
@@ -71,7 +73,7 @@ class Uicc:
         self._memory.power_on()
         self._toolkit.reset()
         if not self._trouble.faults.no_reset_after_refresh:
-            self._mf = filesystem.build(self._memory.state.active)
+            self._mf = usim.build(self._memory.state.active)
         self._channels.reset(self._mf)
         return ATR
 
@@ -151,8 +153,6 @@ class Uicc:
 
     def _select(self, channel: Channel, command: Command) -> bytes:
         if command.p1 != _BY_AID:
-            if command.p1 not in (0x00, 0x08, 0x09):
-                raise Refusal(status.WRONG_P1_P2)
             return reading.select_file(self._mf, channel, command)
         make = self._applications.get(command.data)
         if make is not None:
