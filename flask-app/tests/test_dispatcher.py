@@ -11,7 +11,7 @@ from simway_flask_app import commands as use_cases
 from simway_flask_app.device_events import SEALS_MAX
 from simway_flask_app.dispatcher import EXPIRE_GRACE_US
 from simway_flask_app.gauges import LedgerGauges
-from simway_flask_app.store.commands import ANSWER_GRACE_US
+from simway_flask_app.store.accepting import ANSWER_GRACE_US
 from simway_flask_app.store.port import Command, NotCancellable
 from simway_flask_app.store.schema import dead_letters
 from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
@@ -58,7 +58,7 @@ def test_a_target_that_is_no_iccid_fails_and_holds_nobody_up(house: House) -> No
     inventory(house)
     with house.store.transaction() as connection:
         connection.exec_driver_sql("UPDATE inventories SET profiles = replace(profiles, '8949000000000000029', 'x')")
-    command = use_cases.switch_carrier(house.store, "demo", iccid="x", actor="api", now_us=T0_US)
+    command = house.switch(iccid="x")
     following = house.ping()
     house.turn()
     assert house.store.command("demo", command.command_id).reason == "bad_target"

@@ -3,7 +3,7 @@
 hash(n) = SHA-256("simway audit entry" 00 | hash(n-1), 32 bytes | the entry's canonical bytes), hash(0) being 32 zero bytes. The
 canonical bytes are a JSON array [seq, t_us, kind, device, actor, subject, detail] in ASCII without blanks, where ``detail`` is
 text (JSON in itself, as it is stored). So whoever has the rows can follow the chain with any language's standard library.
-A head is signed with Ed25519 over "simway audit head" 00 | count, 8 bytes big-endian | hash; the key's seed is
+A head is signed with Ed25519 over "simway audit head" 00 | seq, 8 bytes big-endian | hash; the key's seed is
 HKDF(master secret, "simway audit head"). Numbers begin at 1 and have no gaps.
 """
 
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 class Head(NamedTuple):
     """The newest entry's number and hash (hexadecimal): it stands for the whole trail up to there."""
 
-    count: int
+    seq: int
     hash: str
 
 
@@ -83,8 +83,8 @@ def follow(links: Iterable[Link], start: Head = EMPTY) -> tuple[Head, Broken | N
     """Follows the chain from ``start``: the last good head, and the first entry that does not fit, if any."""
     head = start
     for entry, stored in links:
-        if entry.seq != head.count + 1:
-            return head, Broken(head.count + 1, "missing", f"entry {head.count + 1} is missing; {entry.seq} comes in its place")
+        if entry.seq != head.seq + 1:
+            return head, Broken(head.seq + 1, "missing", f"entry {head.seq + 1} is missing; {entry.seq} comes in its place")
         made = chain(head.hash, entry)
         if made != stored:
             return head, Broken(entry.seq, "changed", f"entry {entry.seq}, or its hash, is not what was written")
@@ -127,4 +127,4 @@ def is_signed(public_key: str, head: Head, signature: str) -> bool:
 
 
 def _signed_bytes(head: Head) -> bytes:
-    return _HEAD_LABEL + head.count.to_bytes(8, "big") + bytes.fromhex(head.hash)
+    return _HEAD_LABEL + head.seq.to_bytes(8, "big") + bytes.fromhex(head.hash)
