@@ -153,12 +153,12 @@ class Inventory(msgspec.Struct, tag_field="type", tag="inventory", omit_defaults
 class AuditAnchor(msgspec.Struct, tag_field="type", tag="audit_anchor", omit_defaults=True):
     """The head of the audit trail at some moment, signed: a trail that lacks it later was cut or written anew.
 
-    ``device`` is empty: the trail is of the whole platform. ``count``: entries up to the head; ``hash``: of the head, 32 bytes
-    as hexadecimal; ``signature``: Ed25519 over both (``simway_flask_app.trail``), as hexadecimal.
+    ``device`` is empty: the trail is of the whole platform. ``seq``: number of the newest entry; ``hash``: its hash, 32
+    bytes as hexadecimal; ``signature``: Ed25519 over both (``simway_flask_app.trail``), as hexadecimal.
     """
 
     device: str
-    count: int
+    seq: int
     hash: str
     signature: str
     t_us: int
