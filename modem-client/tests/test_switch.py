@@ -22,7 +22,7 @@ from simway_protocol.sim.es10c import DisableProfile, EnableProfile, EnableResul
 # --- the table -----------------------------------------------------------------------------------------------------------
 
 REPORTS = {Action.REPORT_FAILED, Action.REPORT_ROLLED_BACK, Action.REPORT_STAYED, Action.REPORT_CLOSED}
-SIGHTS = [Event.CARD_ON_TARGET, Event.CARD_ON_WAY_BACK, Event.CARD_ELSEWHERE, Event.CARD_EMPTY, Event.CARD_UNREADABLE]
+SIGHTS = [Event.CARD_ON_TARGET, Event.CARD_ON_WAY_BACK, Event.CARD_ELSEWHERE, Event.CARD_EMPTY, Event.CARD_STALE, Event.CARD_UNREADABLE]
 
 
 def test_what_is_over_stays_over_and_is_reported() -> None:

@@ -61,6 +61,8 @@ class Event(StrEnum):
     """The card shows a third profile."""
     CARD_EMPTY = "card_empty"
     """No profile is enabled at all: the device is cut off until one is."""
+    CARD_STALE = "card_stale"
+    """The files are not those of the enabled profile, resets or not: the next power-on may change the carrier."""
     CARD_UNREADABLE = "card_unreadable"
     ATTACHED = "attached"
     """Attached with the target's ICCID."""
@@ -104,6 +106,7 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.INTENT, _E.CARD_ON_WAY_BACK): Step(_P.FAILED, (_A.REPORT_FAILED,)),
     (_P.INTENT, _E.CARD_ELSEWHERE): _BACK,
     (_P.INTENT, _E.CARD_EMPTY): _BACK,
+    (_P.INTENT, _E.CARD_STALE): _BACK,
     (_P.INTENT, _E.CARD_UNREADABLE): Step(_P.INTENT, (_A.LOOK_LATER,)),
     (_P.INTENT, _E.DEADLINE): _BACK,
     (_P.INTENT, _E.BOOTED): Step(_P.INTENT, (_A.RESTART_DEADLINE, _A.LOOK_AT_CARD)),
@@ -113,6 +116,7 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.SWITCHED, _E.CARD_ON_WAY_BACK): _RETURNED,
     (_P.SWITCHED, _E.CARD_ELSEWHERE): _BACK,
     (_P.SWITCHED, _E.CARD_EMPTY): _BACK,
+    (_P.SWITCHED, _E.CARD_STALE): _BACK,
     (_P.SWITCHED, _E.CARD_UNREADABLE): Step(_P.SWITCHED, (_A.LOOK_LATER,)),
     (_P.SWITCHED, _E.ATTACHED): Step(_P.REPORTED, (_A.REPORT_EXECUTED,)),
     (_P.SWITCHED, _E.DEADLINE): _BACK,
@@ -124,6 +128,7 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.REPORTED, _E.CARD_ON_WAY_BACK): _RETURNED,
     (_P.REPORTED, _E.CARD_ELSEWHERE): _BACK,
     (_P.REPORTED, _E.CARD_EMPTY): _BACK,
+    (_P.REPORTED, _E.CARD_STALE): _BACK,
     (_P.REPORTED, _E.CARD_UNREADABLE): Step(_P.REPORTED, (_A.LOOK_LATER,)),
     (_P.REPORTED, _E.CONFIRMED): Step(_P.CLOSED, (_A.REPORT_CLOSED,)),
     (_P.REPORTED, _E.DEADLINE): _BACK,
@@ -134,6 +139,7 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.RETURNING, _E.CARD_ON_TARGET): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
     (_P.RETURNING, _E.CARD_ELSEWHERE): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
     (_P.RETURNING, _E.CARD_EMPTY): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
+    (_P.RETURNING, _E.CARD_STALE): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
     (_P.RETURNING, _E.CARD_UNREADABLE): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
     (_P.RETURNING, _E.NO_WAY_BACK): Step(_P.FAILED, (_A.REPORT_STAYED,)),
     (_P.RETURNING, _E.BOOTED): _BACK,
@@ -142,8 +148,8 @@ TABLE: dict[tuple[Phase, Event], Step] = {
 
 
 _WHY_BACK = {
-    _E.CARD_ELSEWHERE: "wrong_profile", _E.CARD_EMPTY: "card_empty", _E.BOOTED_TOO_OFTEN: "booted_too_often",
-    _E.CARD_ON_WAY_BACK: "card_went_back",
+    _E.CARD_ELSEWHERE: "wrong_profile", _E.CARD_EMPTY: "card_empty", _E.CARD_STALE: "card_stale",
+    _E.CARD_ON_WAY_BACK: "card_went_back", _E.BOOTED_TOO_OFTEN: "booted_too_often",
 }  # fmt: skip
 _WHY_DEADLINE = {_P.INTENT: "card_unreadable", _P.REPORTED: "not_confirmed"}
 

@@ -26,11 +26,21 @@ log = structlog.get_logger(__name__)
 
 
 class Sight(NamedTuple):
-    """What the card's files show after a reset. ``readable`` false: nothing is known; ``iccid`` empty: no profile is enabled."""
+    """What the card's files show after a reset. ``readable`` false: nothing is known; ``iccid`` empty: no profile is enabled.
+
+    ``enabled``: the profile that the eUICC lists as enabled, where it lists any. When that is another one, the files are not to
+    be believed: they, and the carrier, may change at the next reset.
+    """
 
     readable: bool
     iccid: str = ""
     imsi: str = ""
+    enabled: str = ""
+
+    @property
+    def is_stale(self) -> bool:
+        """The files are of another profile than the enabled one."""
+        return self.readable and bool(self.enabled) and self.enabled != self.iccid
 
 
 class SwitchCard:
@@ -79,21 +89,28 @@ class SwitchCard:
     def look(self, evidence: SwitchEvidence, not_imsi: str = "") -> Sight:
         """Resets the card and reads who it is: 9000 alone proves nothing, and before a reset the files may be the old ones.
 
-        ``not_imsi``: the IMSI of another profile; a card that still shows it is reset once more.
+        A card that still shows the files of another profile, or ``not_imsi``, the IMSI of another one, is let go of, taken up
+        again and reset once more.
         """
         begin_us = self._clock_us()
         try:
-            uicc = self._sim.use()
-            seen = self._read(uicc)
-            if not_imsi and seen.imsi == not_imsi:
-                seen = self._read(uicc)
+            seen = self._read(self._sim.use())
+            if seen.is_stale or (not_imsi and seen.imsi == not_imsi):
+                log.warning("the card shows the old profile after a reset; once more", iccid=seen.iccid, enabled=seen.enabled)
+                evidence.add_apdus(self._sim.take_evidence())
+                self._sim.drop()
+                seen = self._read(self._sim.use())
         except (CardError, PeerError) as error:
             self._lost(evidence, error)
             return Sight(readable=False)
         finally:
             evidence.add_apdus(self._sim.take_evidence())
         evidence.took("reset_and_read", begin_us, self._clock_us())
-        evidence.told["iccid_after"], evidence.told["imsi_after"] = seen.iccid, seen.imsi
+        evidence.told |= {"iccid_after": seen.iccid, "imsi_after": seen.imsi}
+        if seen.is_stale:
+            evidence.told["iccid_enabled"] = seen.enabled
+        else:
+            evidence.told.pop("iccid_enabled", None)
         return seen
 
     # --- inside ----------------------------------------------------------------------------------------------------------
@@ -142,19 +159,36 @@ class SwitchCard:
             if error.sw not in NOT_THERE:
                 raise
             iccid = ""  # without an enabled profile a card may have no such file
-        if not iccid:
-            return Sight(readable=self._is_empty(uicc))
-        return Sight(True, iccid, imsi_of(uicc))
-
-    @staticmethod
-    def _is_empty(uicc: Uicc) -> bool:
         profiles = uicc.profiles()
-        return bool(profiles) and not any(profile.enabled for profile in profiles)
+        enabled = next((profile.iccid for profile in profiles if profile.enabled), "")
+        if not iccid and (enabled or not profiles):
+            return Sight(readable=False)
+        return Sight(True, iccid, imsi_of(uicc) if iccid else "", enabled)
 
     def _lost(self, evidence: SwitchEvidence, error: Exception) -> None:
         log.warning("the card cannot be read; it will be looked at again", error=str(error))
         evidence.add_apdus(self._sim.take_evidence())
         self._sim.drop()
+
+
+class Before(NamedTuple):
+    """The card before a switch. ``active``: ICCID of its files, empty for none; no ``profiles`` on a SIM that is no eUICC."""
+
+    active: str
+    imsi: str
+    profiles: tuple[Profile, ...]
+
+
+def look_before(uicc: Uicc) -> Before:
+    """Who the card is and what it holds. Raises ``CardError`` and ``PeerError``."""
+    active = uicc.iccid()
+    imsi = imsi_of(uicc) if active else ""
+    try:
+        return Before(active, imsi, tuple(info.message() for info in uicc.profiles()))
+    except CardError as error:
+        if error.sw in NOT_THERE:
+            return Before(active, imsi, ())
+        raise
 
 
 def imsi_of(uicc: Uicc) -> str:

@@ -17,7 +17,7 @@ from simway_modem_client.card import SimCard
 from simway_modem_client.journal import Journal, OpenSwitch
 from simway_modem_client.preflight import Preflight
 from simway_modem_client.switch import Action, Event, Phase
-from simway_modem_client.switch_card import SwitchCard, imsi_of
+from simway_modem_client.switch_card import SwitchCard, look_before
 from simway_modem_client.switch_evidence import SwitchEvidence
 
 LOOK_AGAIN_S = 2.0
@@ -87,25 +87,21 @@ class Switcher:
         begin_us = self._clock_us()
         uicc = self._sim.use()
         uicc.take_evidence()
-        inventory = uicc.inventory()
-        profiles = tuple(info.message() for info in inventory.profiles)
+        active, imsi, profiles = look_before(uicc)
         request = preflight.enable_of(body.apdus, body.target_iccid, profiles)
         reason = preflight.refuse(
             Preflight(
-                target=body.target_iccid, active=inventory.active_iccid, profiles=profiles, key_survives=self._key_survives,
+                target=body.target_iccid, active=active, profiles=profiles, key_survives=self._key_survives,
                 request_is_enable_of_target=request is not None, switch_open=self.open is not None, forced=body.forced,
             )
         )  # fmt: skip
         if reason or request is None:
             return reason
-        told: dict[str, Any] = {
-            "iccid_before": inventory.active_iccid, "iccid_after": inventory.active_iccid, "proof": self._proof,
-            "imsi_before": imsi_of(uicc) if inventory.active_iccid else "",
-        }  # fmt: skip
+        told: dict[str, Any] = {"iccid_before": active, "iccid_after": active, "imsi_before": imsi, "proof": self._proof}
         if body.forced:
             told["forced"] = True
         deadline_s = max(body.deadline_s, DEADLINE_MIN_S)
-        opened = OpenSwitch(body.command_id, inventory.active_iccid, body.target_iccid, deadline_s, begin_us, evidence=told)
+        opened = OpenSwitch(body.command_id, active, body.target_iccid, deadline_s, begin_us, evidence=told)
         SwitchEvidence(told).took("preflight", begin_us, self._clock_us())
         aid = next(profile.aid for profile in profiles if profile.iccid == body.target_iccid)
         self._begin(opened, request, aid)
@@ -246,7 +242,10 @@ class Switcher:
     def _look(self, switch: OpenSwitch, not_imsi: str = "") -> Event:
         """What the card shows, in the table's words."""
         seen = self._card.look(SwitchEvidence(switch.evidence), not_imsi)
-        self._seen = self._place(switch, seen.iccid) if seen.readable else Event.CARD_UNREADABLE
+        if not seen.readable:
+            self._seen = Event.CARD_UNREADABLE
+        else:
+            self._seen = Event.CARD_STALE if seen.is_stale else self._place(switch, seen.iccid)
         return self._seen
 
     @staticmethod
