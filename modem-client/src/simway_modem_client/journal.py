@@ -271,6 +271,12 @@ def read_last_command(connection: apsw.Connection) -> CommandRecord | None:
     return None if row is None else _command(row)
 
 
+def read_open_phase(connection: apsw.Connection) -> str:
+    """The phase of the open switch, over any connection to a journal's file; empty without one."""
+    row = rows.first(connection, "SELECT phase FROM switch")
+    return "" if row is None else str(row[0])
+
+
 def _command(row: Any) -> CommandRecord:
     command_id, kind, counter, received_us, outcome, reason, evidence, result_settled, closed, closed_settled = row
     return CommandRecord(

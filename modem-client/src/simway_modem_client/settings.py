@@ -9,6 +9,7 @@ from pathlib import Path
 from simway_backbone.logs import FORMATS, LEVELS
 from simway_backbone.settings import Env, SettingError
 from simway_protocol.identity import is_device_id
+from simway_protocol.sim.numbering import is_iccid
 
 from simway_modem_client.outbox import MAX_BYTES_DEFAULT
 
@@ -30,6 +31,7 @@ class ModemSettings:
     modem_dir: Path
     card: str
     card_reader: str
+    card_iccid: str
     bearer: str
     coverage_file: Path | None
     modem_port: str
@@ -63,6 +65,7 @@ class ModemSettings:
             modem_dir=env.path("MODEM_DIR", "var/modem"),
             card=card,
             card_reader=env.text("CARD_READER", ""),
+            card_iccid=_iccid(env.text("CARD_ICCID", "")),
             bearer=env.text("BEARER", "virtual" if card == "virtual" else "none"),
             coverage_file=env.optional_path("COVERAGE_FILE"),
             modem_port=env.text("MODEM_PORT", ""),
@@ -95,10 +98,23 @@ class ModemSettings:
     @property
     def card_settings(self) -> dict[str, str]:
         """What the card driver gets."""
-        return {"state_file": str(self.modem_dir / "sim.json"), "reader": self.card_reader, "port": self.modem_port}
+        return {
+            "state_file": str(self.modem_dir / "sim.json"), "reader": self.card_reader, "iccid": self.card_iccid,
+            "port": self.modem_port,
+        }  # fmt: skip
 
     @property
     def bearer_settings(self) -> dict[str, str]:
         """What the bearer gets."""
         coverage_file = str(self.coverage_file or "")
         return {"coverage_file": coverage_file, "port": self.modem_port, "interface": self.modem_interface}
+
+
+def _iccid(text: str) -> str:
+    """As written, without the spaces that people and SIM cards put between the digits."""
+    digits = text.replace(" ", "")
+    if digits and not is_iccid(digits):
+        raise SettingError(
+            f"CARD_ICCID={text!r} is no ICCID: 18 to 20 digits, as printed on the card and by: simway-modem sim readers"
+        )
+    return digits

@@ -17,7 +17,7 @@ from simway_backbone import sqlite
 
 from simway_modem_client.home import RunLock
 from simway_modem_client.journal import SCHEMA_VERSION as JOURNAL_SCHEMA
-from simway_modem_client.journal import read_last_command
+from simway_modem_client.journal import read_last_command, read_open_phase
 from simway_modem_client.outbox import read_stats
 from simway_modem_client.outbox_store import SCHEMA_VERSION as OUTBOX_SCHEMA
 from simway_modem_client.settings import ModemSettings
@@ -168,6 +168,11 @@ def _last_command(settings: ModemSettings) -> dict[str, Any]:
         "command_id": record.command_id.hex(), "kind": record.kind, "received_us": record.received_us,
         "outcome": record.outcome, "reason": record.reason, "closed": record.closed, "evidence": record.evidence,
     }  # fmt: skip
+
+
+def open_switch_phase(settings: ModemSettings) -> str:
+    """The phase of a carrier switch that is open in this device's folder; empty without one. Raises ``SqliteUnusable``."""
+    return _look(settings.journal_path, JOURNAL_SCHEMA, read_open_phase) or ""
 
 
 def _look(path: Path, schema: int, question: Callable[[apsw.Connection], T]) -> T | None:

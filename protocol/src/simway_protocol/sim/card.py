@@ -56,7 +56,7 @@ class Shared(Card, Protocol):
     """A card that other programs may use, too: a driver of such a card adds this."""
 
     def dialogue(self) -> AbstractContextManager[None]:
-        """Nobody else speaks to the card inside the ``with``; nested ones count as one. Raises ``CardGone``. May wait for others."""
+        """Nobody else speaks to the card inside the ``with``; nested ones count as one. Waits for others. Raises ``CardGone``."""
 
 
 def dialogue_of(card: Card) -> Callable[[], AbstractContextManager[None]]:
