@@ -24,6 +24,8 @@ from simway_protocol.sim.es10c import EnableProfile, ProfileId
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.events import CommandProgress, DataReceived, ServerEvent, SessionAttached
 from simway_protocol.udp.server import CookiePeriod, ServerEndpoint
+from simway_virtual_sim.radio import VirtualRadio
+from simway_virtual_sim.radio_coverage import Coverage
 
 DEVICE = "truck-7"
 KEY = bytes(range(32))
@@ -150,6 +152,7 @@ class World:
         self.outbox_bytes = outbox_bytes
         self.opened = 0
         self.path_trouble = ""
+        self.coverage = Coverage()
         self._next_command = 1
         self.wrap_card: Callable[[Any], Any] = lambda card: card
         self.boot()
@@ -166,12 +169,15 @@ class World:
         self.outbox = Outbox(self.folder / "outbox.db", max_bytes=self.outbox_bytes)
         self.endpoint = ClientEndpoint(device=DEVICE, key_version=1, random=self.random.randbytes)
         keys = CardKey(self.sim, 1, survives_switch=True)
+        self.radio = VirtualRadio(lambda: self.coverage, clock_s=lambda: self.now_us / 1e6)
+        self._passes: Callable[[], bool] = lambda: False
         self.link = Link(
-            endpoint=self.endpoint, outbox=self.outbox, keys=keys, sim=self.sim, path=self,
+            endpoint=self.endpoint, outbox=self.outbox, keys=keys, sim=self.sim, path=self, bearer=self.radio,
             boot_counter=self.journal.count_boot(), last_counter=lambda: self.journal.last_counter, clock_us=lambda: self.now_us,
             rng=random.Random(self.random.random()), agent_of=lambda link: Agent(
                 device=DEVICE, keys=keys, sim=self.sim, journal=self.journal, uplink=self.endpoint,
                 clock_us=lambda: self.now_us, reattach=link.reattach, describe=link.describe, registration=link.registration,
+                proof=self.radio.proof,
             ),
         )  # fmt: skip
         self.agent = self.link.agent
@@ -189,6 +195,7 @@ class World:
         self.opened += 1
         if self.path_trouble:
             raise OSError(self.path_trouble)
+        self._passes = self.radio.open_gate()
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -204,7 +211,7 @@ class World:
         for to_server, datagram in self.net.due(self.now_us):
             if to_server:
                 self.server.handle(self.server.endpoint.receive(datagram, CLIENT, self.now_us))
-            else:
+            elif self._passes():
                 self.link.receive(datagram)
         self._send_down()
 
@@ -225,7 +232,8 @@ class World:
 
     def _send_up(self) -> None:
         for datagram in self.link.take_output():
-            self.net.send(True, datagram, self.now_us)
+            if self._passes():
+                self.net.send(True, datagram, self.now_us)
 
     def _send_down(self) -> None:
         for datagram, address in self.server.endpoint.take_output(self.now_us):

@@ -64,11 +64,16 @@ class VirtualRadio:
 
     def open_socket(self, host: str, port: int, local_port: int) -> RadioSocket:
         """As ``Bearer.open_socket``."""
+        passes = self.open_gate()
+        return RadioSocket(_connect(host, port, local_port), passes)
+
+    def open_gate(self) -> Callable[[], bool]:
+        """Whether a datagram of a socket that is opened now gets through, asked for each one. Raises ``PathError``."""
         with self._lock:
             identity, registration = self._identity, self._look()
         if not registration.data:
             raise PathError(f"the virtual radio carries no data now ({registration.cause}); see COVERAGE_FILE")
-        return RadioSocket(_connect(host, port, local_port), lambda: self._passes(identity))
+        return lambda: self._passes(identity)
 
     def close(self) -> None:
         """As ``Bearer.close``: the modem is switched off."""
