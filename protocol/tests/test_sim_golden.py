@@ -7,10 +7,8 @@ from simway_protocol import vectors
 from simway_protocol.errors import PeerError
 from simway_protocol.sim import es10b, es10c, euicc_info, numbering
 from simway_protocol.sim.apdu import Command
-from simway_protocol.sim.comprehension import Item
 from simway_protocol.sim.es10b import Operation
 from simway_protocol.sim.es10c import ProfileClass, ProfileId, ProfileInfo, ProfileState
-from simway_protocol.sim.proactive import ProactiveCommand, TerminalResponse
 
 
 def _cases(name):
@@ -176,31 +174,7 @@ def test_a_refused_list_of_profiles_is_an_error_with_its_code():
     assert es10c.encode_profiles_error(case["value"]["error"]) == _bytes(case)
 
 
-# --- proactive commands and numbers ------------------------------------------------------------------------------------
-
-
-def _proactive(case):
-    value = dict(case["value"])
-    value["items"] = tuple(Item(int(tag, 16), bytes.fromhex(data)) for tag, data in value["items"])
-    if case["kind"] == "command":
-        return ProactiveCommand(**value)
-    return TerminalResponse(**{**value, "additional": bytes.fromhex(value["additional"])})
-
-
-@pytest.mark.parametrize("case", _cases("sim_proactive"))
-def test_proactive(case):
-    expected = _proactive(case)
-    assert expected.encode() == _bytes(case)
-    assert type(expected).decode(_bytes(case)) == expected
-
-
-@pytest.mark.parametrize("case", _cases("sim_proactive"))
-def test_proactive_cut_at_each_byte(case):
-    kind, whole = type(_proactive(case)), _bytes(case)
-    for at in range(len(whole)):
-        with pytest.raises(PeerError):
-            kind.decode(whole[:at])
-
+# --- numbers -----------------------------------------------------------------------------------------------------------
 
 CODINGS = {
     "iccid": (numbering.encode_iccid, numbering.decode_iccid),
