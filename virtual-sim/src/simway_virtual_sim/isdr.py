@@ -149,12 +149,13 @@ class IsdRSession:
         return es10c.encode_result(request.TAG, result)
 
     def _memory_reset(self, value: bytes) -> bytes:
-        if self._toolkit.busy:
-            return es10c.encode_result(es10c.TAG_MEMORY_RESET, es10c.MemoryResetResult.CAT_BUSY)
         before = self._memory.state
         result, state = profiles.memory_reset(before, es10c.MemoryReset.decode(value).options)
+        switched = state.enabled != before.enabled
+        if switched and self._toolkit.busy:
+            return es10c.encode_result(es10c.TAG_MEMORY_RESET, es10c.MemoryResetResult.CAT_BUSY)
         self._memory.commit(state)
-        if state.enabled != before.enabled:
+        if switched:
             self._toolkit.ask_refresh()
         return es10c.encode_result(es10c.TAG_MEMORY_RESET, result)
 
