@@ -39,7 +39,9 @@ final class DeviceKey {
     /** {@code codeLength} 0: PERSONALISE asks for no transport code. */
     DeviceKey(byte[] parameters, short codeAt, short codeLength) {
         transportCode = new byte[codeLength];
-        Util.arrayCopyNonAtomic(parameters, codeAt, transportCode, (short) 0, codeLength);
+        if (codeLength > 0) {
+            Util.arrayCopyNonAtomic(parameters, codeAt, transportCode, (short) 0, codeLength);
+        }
         check = new CommandCheck(hmac);
     }
 

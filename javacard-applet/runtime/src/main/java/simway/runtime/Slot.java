@@ -5,6 +5,7 @@ import java.net.InetSocketAddress;
 import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
+import java.util.concurrent.locks.LockSupport;
 import jdk.net.ExtendedSocketOptions;
 
 /**
@@ -20,7 +21,7 @@ final class Slot implements Runnable {
     private static final int POWER_ON = 0x01;
     private static final int RESET = 0x02;
     private static final int ATR = 0x04;
-    private static final long RETRY_MS = 50;
+    private static final long RETRY_NS = 50_000_000;
     private static final byte[] NO_POWER = {0x6F, 0x00};
 
     private final InetSocketAddress reader;
@@ -64,8 +65,11 @@ final class Slot implements Runnable {
             try {
                 awaitPutBack();
                 serve();
-            } catch (IOException | PowerCut error) {
+            } catch (IOException error) {
                 tell(error);
+                LockSupport.parkNanos(RETRY_NS);
+            } catch (PowerCut cut) {
+                say("the card has lost its power");
             } catch (InterruptedException error) {
                 return;
             }
@@ -73,26 +77,29 @@ final class Slot implements Runnable {
     }
 
     private synchronized void awaitPutBack() throws InterruptedException {
-        wait(RETRY_MS);
         while (pulled) {
             wait();
         }
     }
 
-    private void tell(Throwable trouble) {
-        if (talks && !toldTrouble) {
-            System.err.println("no reader at " + reader + " (" + trouble.getMessage() + "): is pcscd running, with vpcd? Trying on.");
+    private void tell(IOException trouble) {
+        if (!toldTrouble) {
+            say("no reader at " + reader + " (" + trouble.getMessage() + "): is pcscd running, with vpcd? Trying on.");
         }
         toldTrouble = true;
+    }
+
+    private void say(String text) {
+        if (talks) {
+            System.err.println(text);
+        }
     }
 
     private void serve() throws IOException {
         try (SocketChannel channel = SocketChannel.open(reader)) {
             channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
             hold(channel);
-            if (talks) {
-                System.err.println("the card is in the reader at " + reader);
-            }
+            say("the card is in the reader at " + reader);
             toldTrouble = false;
             ByteBuffer in = ByteBuffer.allocate(2 + 0xFFFF).flip();
             while (await(channel, in, 2)) {
