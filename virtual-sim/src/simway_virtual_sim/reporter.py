@@ -27,6 +27,8 @@ from simway_virtual_sim.state import CardState
 
 INTERVAL_S = 30
 """How often the card asks to be polled, and so reports; 0 switches the application off."""
+INTERVALS_S = range(5, 255 * 60 + 1)
+"""What POLL INTERVAL can say, and terminals are likely to keep."""
 ENTRIES_MAX = 8
 """Of the log in one report; the next one takes more."""
 _CHUNK_BYTES = 220
