@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simway_protocol.sim.bearer import PROOF_BEARER, BearerUnusable, PathError, Registration, RegistrationState
+from simway_testing import REPOSITORY
 from simway_virtual_sim.radio import CoverageFile, RadioSocket, VirtualRadio, open_bearer
 from simway_virtual_sim.radio_coverage import Carrier, Coverage, Flapping, Identity, decode, registration_at
 
@@ -83,6 +84,13 @@ def test_a_carrier_is_found_by_iccid_then_by_the_longest_plmn() -> None:
 def test_a_document_that_is_none_says_where(document: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         decode(document)
+
+
+def test_the_manuals_example_is_one() -> None:
+    page = (REPOSITORY / "docs" / "radio.md").read_text()
+    coverage = decode(page.split("```toml\n", 1)[1].split("```", 1)[0].encode())
+    assert {carrier.coverage for carrier in coverage.carriers.values()} == {"full", "none", "denied", "no_data"}
+    assert all(f"`{name}`" in page for name in (*Carrier.__struct_fields__, *Flapping.__struct_fields__, "seed"))
 
 
 # --- the state at a time -----------------------------------------------------------------------------------------------------
@@ -310,7 +318,7 @@ def test_a_file_that_cannot_be_used_is_told_at_start(tmp_path: Path) -> None:
     with pytest.raises(BearerUnusable, match="COVERAGE_FILE"):
         CoverageFile(tmp_path / "nothing.toml")
     (tmp_path / "broken.toml").write_text("[default]\nsignal = 5\n")
-    with pytest.raises(BearerUnusable, match=r"signal.*docs/virtual-sim\.md"):
+    with pytest.raises(BearerUnusable, match=r"signal.*docs/radio\.md"):
         open_bearer({"coverage_file": str(tmp_path / "broken.toml")})
 
 

@@ -135,7 +135,7 @@ class CoverageFile:
         try:
             self._last = decode(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise BearerUnusable(f"{path} (COVERAGE_FILE) cannot be used: {error}; docs/virtual-sim.md shows one") from error
+            raise BearerUnusable(f"{path} (COVERAGE_FILE) cannot be used: {error}; docs/radio.md shows one") from error
 
     def __call__(self) -> Coverage:
         """The coverage as of now."""
