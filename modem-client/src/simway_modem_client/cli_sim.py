@@ -165,11 +165,11 @@ def switch_card(desk: Desk, options: argparse.Namespace) -> int:
         except Unclear as error:
             print(f"error: simway-modem: {error}", file=sys.stderr)
             return REFUSED
-        for line in _plan_lines(plan):
-            say(line)
         if plan.refusal:
             print(f"error: simway-modem: refused: {REFUSALS.get(plan.refusal, plan.refusal)}", file=sys.stderr)
             return REFUSED
+        for line in _plan_lines(plan):
+            say(line)
         if options.dry_run:
             say("dry run: it would be done; nothing was touched")
             return 0
