@@ -52,12 +52,21 @@ class DeviceEvents:
             self._command(connection, event, now_us)
 
     def _check_counter(self, connection: Connection, device: str, reported: int, t_us: int, now_us: int) -> None:
-        """The device accepts only counters above ``reported``: what is sealed below that and not sent yet is sealed anew."""
+        """The device accepts only counters above ``reported``: what is sealed below that and not sent yet is sealed anew.
+
+        A command sealed with just that counter is most likely with the device, and the gateway died before it could say that it
+        sent it: it counts as sent, in a session before this one, so that this one can prove it. If not, the device refuses it
+        for its counter, and it is sealed anew then.
+        """
         if not registry.note_counter(connection, device, reported):
             self._alarm(connection, device, reported, now_us)
             return
         alarms.sync(connection, device, (), (Kind.COMMAND_COUNTER,), now_us)
         for row in commands.unsent(connection, device, reported):
+            if row.counter == reported:
+                after = ledger.move(row.kind, State.QUEUED, Event.SENT) or State.SENT
+                commands.transition(connection, row, after, actor=ACTOR, event=str(Event.SENT), t_us=t_us, now_us=now_us)
+                continue
             commands.transition(
                 connection, row, State.QUEUED, actor=ACTOR, event="unsealed", t_us=t_us, now_us=now_us, reason="counter",
                 counter=None,

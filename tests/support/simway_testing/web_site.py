@@ -55,6 +55,11 @@ class Site:
     def close(self) -> None:
         self.store.close()
 
+    @staticmethod
+    def now_us() -> int:
+        """The app's clock."""
+        return utc_now_us()
+
     @property
     def stranger(self) -> FlaskClient:
         """A client without credentials."""

@@ -48,7 +48,8 @@ class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=Tru
         if bool(self.iccid) == bool(self.provider):
             raise ValueError("name either an iccid or a provider")
         only_digits(self.iccid)
-        if self.force != bool(self.reason.strip()):
+        self.reason = self.reason.strip()
+        if self.force != bool(self.reason):
             raise ValueError("force and a reason come together: the reason is kept in the audit trail")
 
 
