@@ -243,6 +243,29 @@ def test_garbage_and_a_reboot_in_between(modem: AtModem) -> None:
     uicc.close()
 
 
+def test_the_answer_to_an_enable_is_lost(make_modem: Make) -> None:
+    """The card switched, the modem took the SIM down before it answered: only a look at the card tells."""
+    modem = make_modem(PLAIN)
+    uicc = Uicc(opened(modem), lambda: 0)
+    target = next(profile.iccid for profile in uicc.profiles() if not profile.enabled)
+    modem.faults.lose_card_answer = True
+    with pytest.raises(CardGone, match="CME ERROR: 13"):
+        uicc.enable(target)
+    uicc.reset()
+    assert uicc.iccid() == target
+    uicc.close()
+
+
+def test_a_reboot_under_a_command_ends_the_wait(make_modem: Make) -> None:
+    modem = make_modem(QUECTEL)
+    card = opened(modem)
+    modem.faults.reboot_at = "AT+CSIM"
+    with pytest.raises(CardGone, match="rebooted"):
+        card.transmit(bytes.fromhex("00A40004023F00"))
+    assert Uicc(card, lambda: 0).iccid()
+    card.close()
+
+
 def test_a_modem_that_takes_no_radio_reset_is_rebooted(make_modem: Make) -> None:
     modem = make_modem(QUECTEL)
     modem.faults.attributes |= {"AT+CFUN=0": "ERROR", "AT+CFUN=4": "+CME ERROR: 3"}

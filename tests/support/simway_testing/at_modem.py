@@ -64,6 +64,10 @@ class Faults:
     busy: int = 0
     """So many further SIM commands find it busy."""
     no_data: bool = False
+    lose_card_answer: bool = False
+    """The next success of the card that comes with a REFRESH is told as a SIM failure."""
+    reboot_at: str = ""
+    """The modem loses its power at the next command that begins so."""
     attributes: dict[str, str] = field(default_factory=dict)
     """Command -> its whole answer, instead of the usual one; lines separated by newlines."""
 
@@ -157,6 +161,10 @@ class AtModem:
             self._write(text.encode() + b"\r")
         if self.faults.silent:
             self.faults.silent -= 1
+            return
+        if self.faults.reboot_at and text.startswith(self.faults.reboot_at):
+            self.faults.reboot_at = ""
+            self._reboot()
             return
         lines = self._answer(text)
         out = [f"\r\n{line}\r\n".encode() for line in self._with_noise(lines)]
@@ -301,7 +309,13 @@ class AtModem:
             return self._cme(13)
         response = f"{data.hex().upper()}{sw:04X}"
         lines = [f'+{name}: {len(response)},"{response}"' if self.style.quoted else f"+{name}: {len(response)},{response}", "OK"]
-        return [*lines, *self._refresh(sw & 0xFF)] if sw >> 8 == 0x91 else lines
+        if sw >> 8 != 0x91:
+            return lines
+        after = self._refresh(sw & 0xFF)
+        if self.faults.lose_card_answer:
+            self.faults.lose_card_answer = False
+            return self._cme(13)
+        return [*lines, *after]
 
     def _refresh(self, size: int) -> list[str]:
         """What the card wants, as the terminal that the modem is: FETCH, TERMINAL RESPONSE, and the card's reset."""

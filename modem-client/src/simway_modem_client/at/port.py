@@ -175,6 +175,7 @@ class AtPort:
             raise ModemGone(f"the modem on {self.name} is gone ({self._trouble}); check MODEM_PORT and its power")
         dialogue = Dialogue(command)
         with self._news:
+            restarts = self.restarts
             self._dialogue = dialogue
         try:
             serial.write(f"{command.text}\r".encode("ascii"))
@@ -182,12 +183,14 @@ class AtPort:
             self._drop(str(error))
             raise ModemGone(f"the modem on {self.name} cannot be written to: {error}") from error
         with self._news:
-            self._news.wait_for(lambda: dialogue.over or self._serial is not serial, timeout_s)
+            self._news.wait_for(lambda: dialogue.over or self._serial is not serial or self.restarts != restarts, timeout_s)
             self._dialogue = None
         if dialogue.over:
             return dialogue.answer
         self._in_step = False
         verb = command.text.split("=")[0]
+        if self.restarts != restarts:
+            raise ModemGone(f"the modem on {self.name} rebooted before it answered {verb}")
         raise ModemGone(f"the modem on {self.name} did not answer {verb} within {timeout_s:g} s ({self._trouble or 'silent'})")
 
     def _drop(self, why: str) -> None:
