@@ -15,10 +15,14 @@ final class Profiles {
     /** Of enable and delete: the profile is enabled. Of disable: it is not. */
     static final byte WRONG_STATE = 2;
     static final byte POLICY = 3;
+    static final byte WRONG_REENABLING = 4;
+    private static final byte TEST_CLASS = 0;
 
     private final Profile[] places = new Profile[MAX];
     private final Notifications notifications;
     private byte enabled = NONE;
+    /** Where the way back leads while a test profile is enabled; else without meaning, and so no part of a switch's commit. */
+    private byte beforeTest = NONE;
 
     Profiles() {
         for (short place = 0; place < MAX; place++) {
@@ -79,6 +83,10 @@ final class Profiles {
         }
     }
 
+    /**
+     * Enables a profile in place of the enabled one. From a test profile the way leads back only to what was enabled before it; a test
+     * profile may take the place of one whose policy forbids its disabling, since that comes back.
+     */
     byte enable(byte place) {
         if (place == NONE) {
             return NOT_FOUND;
@@ -86,8 +94,16 @@ final class Profiles {
         if (place == enabled) {
             return WRONG_STATE;
         }
-        if (isKeptEnabled()) {
+        boolean fromTest = isTest(enabled);
+        boolean intoTest = isTest(place);
+        if (fromTest && !intoTest && beforeTest != NONE && places[beforeTest].used && beforeTest != place) {
+            return WRONG_REENABLING;
+        }
+        if (isKeptEnabled() && !intoTest) {
             return POLICY;
+        }
+        if (intoTest && !fromTest) {
+            beforeTest = enabled;
         }
         if (enabled != NONE) {
             notifications.stage(Notifications.DISABLE, places[enabled]);
@@ -133,6 +149,10 @@ final class Profiles {
         notifications.countIfEnabled(place);
         enabled = place;
         notifications.settle();
+    }
+
+    private boolean isTest(byte place) {
+        return place != NONE && places[place].fields[Profile.CLASS] == TEST_CLASS;
     }
 
     private boolean isKeptEnabled() {
