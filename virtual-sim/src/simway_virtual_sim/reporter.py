@@ -65,7 +65,7 @@ class Reporter:
 
     def reset(self) -> None:
         """Power-on: no terminal has introduced itself."""
-        self._heard = False
+        self._heard = self._due = False
         self._step = _Step.IDLE
         self._channel = 0
         self._unsent = b""
@@ -81,13 +81,12 @@ class Reporter:
         self._step = _Step.POLLING
 
     def polled(self) -> None:
-        """STATUS: time for a report, unless one is under way."""
-        if self._step is _Step.IDLE:
-            self._step = _Step.ASKING_TIME
+        """STATUS: time for a report, unless one is under way; after POLL INTERVAL, if that was not fetched yet."""
+        self._due = self._step in (_Step.POLLING, _Step.IDLE)
 
     def abandon(self) -> None:
         """Something more important came: the report ends, the next STATUS begins another."""
-        self._step = _Step.IDLE
+        self._step, self._due = _Step.IDLE, False
 
     @property
     def _may_speak(self) -> bool:
@@ -95,6 +94,8 @@ class Reporter:
 
     def wants(self) -> commands.Known | None:
         """The command to be fetched next; None when there is nothing to do."""
+        if self._due and self._step is _Step.IDLE:
+            self._step, self._due = _Step.ASKING_TIME, False
         make = self._wanted.get(self._step) if self._may_speak else None
         return None if make is None else make()
 
@@ -110,7 +111,8 @@ class Reporter:
         """The terminal's answer to what was fetched."""
         match self._step:
             case _Step.POLLING:
-                self._step = _Step.ASKING_TIME if self._memory.state.report.log else _Step.IDLE
+                self._step = _Step.IDLE
+                self._due = self._due or bool(self._memory.state.report.log)
             case _Step.ASKING_TIME:
                 self._begin(_time_of(response))
             case _Step.OPENING:

@@ -77,9 +77,10 @@ class SimCard:
         if self.terminal is None or not self.terminal.wanted(pending=pending):
             return False
         try:
+            poll_due = self.terminal.poll_due
             uicc = self.use()
             with uicc.dialogue(), uicc.aside():
-                if self.terminal.poll_due:
+                if poll_due:
                     uicc.poll()
                 return self._serve(uicc, self.terminal)
         except (CardError, PeerError) as error:
