@@ -21,6 +21,7 @@ def add_card_options(parser: Any) -> None:
     add_option(parser, "--card", "CARD", "card driver: virtual, pcsc (a reader) or at (a modem)", metavar="DRIVER")
     add_option(parser, "--reader", "CARD_READER", "pcsc: part of the reader's name", metavar="NAME")
     add_option(parser, "--iccid", "CARD_ICCID", "pcsc: the card that has a profile with this ICCID", metavar="ICCID")
+    add_option(parser, "--sim-file", "SIM_FILE", "virtual: profiles of a new card, and faults, as TOML", metavar="FILE")
     add_option(parser, "--modem-port", "MODEM_PORT", "at: the modem's serial port", metavar="PATH")
     add_option(parser, "--dir", "MODEM_DIR", "the device's folder: outbox, journal, virtual SIM")
 

@@ -32,6 +32,7 @@ class ModemSettings:
     card: str
     card_reader: str
     card_iccid: str
+    sim_file: Path | None
     bearer: str
     coverage_file: Path | None
     modem_port: str
@@ -66,6 +67,7 @@ class ModemSettings:
             card=card,
             card_reader=env.text("CARD_READER", ""),
             card_iccid=_iccid(env.text("CARD_ICCID", "")),
+            sim_file=env.optional_path("SIM_FILE"),
             bearer=env.text("BEARER", "virtual" if card == "virtual" else "none"),
             coverage_file=env.optional_path("COVERAGE_FILE"),
             modem_port=env.text("MODEM_PORT", ""),
@@ -100,7 +102,7 @@ class ModemSettings:
         """What the card driver gets."""
         return {
             "state_file": str(self.modem_dir / "sim.json"), "reader": self.card_reader, "iccid": self.card_iccid,
-            "port": self.modem_port,
+            "port": self.modem_port, "sim_file": str(self.sim_file or ""),
         }  # fmt: skip
 
     @property
