@@ -197,6 +197,24 @@ def test_what_was_sealed_too_low_and_not_sent_is_sealed_anew(house: House) -> No
     assert [(m.command_id, m.counter) for m in house.downlink()] == [(command.command_id, 1), (command.command_id, 8)]
 
 
+def test_a_switch_that_a_gateway_sent_and_died_before_it_said_so_is_proved_all_the_same(house: House) -> None:
+    house.attach()
+    command = house.switch(deadline_s=60)
+    house.attach(BETA, last_counter=1)
+    assert house.state(command) == "SENT", "the device has taken its counter"
+    assert house.event(command, "sent", iccid=BETA) == "SENT", "the next gateway sends it again, over the new carrier"
+    assert house.event(command, "result", iccid=BETA, outcome="executed", evidence={"proof": "bearer"}) == "CONFIRMING"
+    assert [(message.type, message.counter) for message in house.downlink()] == [("command", 1), ("confirm", 1)]
+
+
+def test_a_counter_that_was_another_commands_is_refused_and_sealed_anew(house: House) -> None:
+    command = house.ping()
+    house.attach(last_counter=1)
+    refused: dict[str, Any] = {"outcome": "refused", "reason": "counter", "evidence": {"last_counter": 1}}
+    assert house.event(command, "result", **refused) == "QUEUED"
+    assert [(m.command_id, m.counter) for m in house.downlink()] == [(command.command_id, 1), (command.command_id, 2)]
+
+
 def test_a_command_refused_for_its_counter_is_sealed_anew_under_its_id(house: House) -> None:
     house.attach()
     command = house.ping()
