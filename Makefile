@@ -6,7 +6,7 @@ export PYTHON
 bin := var/venv/bin
 compose := tools/compose
 
-.PHONY: help run test test-compose check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
+.PHONY: help run test test-compose faults-switch check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: bootstrap-dev ## install what the tests need, check, then unit, contract, 
 
 test-compose: bootstrap-dev ## bring the compose stack up fresh, run the end-to-end tests on it, down and up again without loss
 	@exec $(bin)/python tools/test_compose.py
+
+faults-switch: bootstrap-dev ## carrier switches with faults injected, seeded; one line of totals (SEED=n: that run, in full)
+	@exec $(bin)/python tests/faults/switch_faults.py $(if $(SEED),--seed $(SEED)) $(if $(FULL),--all)
 
 check: bootstrap-dev ## lint, formatting, types, import directions
 	@$(bin)/ruff check -q .

@@ -1,7 +1,7 @@
 """``make test``: everything that can fail, in one go and with one summary at the end.
 
 Each stage is a program of its own, so that one stage's broker and platform never meet another's. Arguments name the stages
-to run (all without any): check unit contract e2e faults.
+to run (all without any): check unit contract switch e2e faults.
 """
 
 from __future__ import annotations
@@ -58,10 +58,22 @@ def pytest(stage: str, *arguments: str) -> Callable[[], Result]:
     return run
 
 
+def program(stage: str, path: str) -> Callable[[], Result]:
+    """A stage that is one program with a line of its own, counted as one test."""
+
+    def run() -> Result:
+        begin = time.monotonic()
+        ok = subprocess.run([sys.executable, path], cwd=ROOT, check=False).returncode == 0
+        return Result(stage, time.monotonic() - begin, Counts(int(ok), int(not ok), 0), ok)
+
+    return run
+
+
 STAGES: dict[str, Callable[[], Result]] = {
     "check": check,
     "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
     "contract": pytest("contract", "-n", "2", "--dist", "loadfile", "tests/contract"),
+    "switch": program("switch", "tests/faults/switch_faults.py"),
     "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run"),
     "faults": pytest("faults", *TWO_AT_ONCE, "tests/faults"),
 }

@@ -174,6 +174,7 @@ class Switcher:
             evidence.took("attach", self._since_us, now_us)
         elif event is Event.CARD_ON_TARGET and switch.phase is Phase.INTENT:
             self._since_us, self._observe_us = now_us, now_us
+            switch.evidence.pop("cause", None)  # of the answer that was lost: the card has done it all the same
         if after in (Phase.RETURNING, Phase.ROLLED_BACK) and switch.phase is not Phase.RETURNING:
             switch.evidence["cause"] = workflow.why_back(switch.phase, event, self._registration())
             self._since_us = now_us
