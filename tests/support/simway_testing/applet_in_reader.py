@@ -5,21 +5,19 @@ As with the virtual SIM (``card_in_reader``), the card is a process that stays i
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import hashlib
 import shutil
 import subprocess
 from pathlib import Path
 
-from simway_modem_client.card import pcsc
-from simway_protocol.sim.card import Card, CardError
+from simway_protocol.sim.card import Card
 from simway_protocol.sim.es10c import encode_eid_response
 from simway_virtual_sim.faults import Faults
 from simway_virtual_sim.state import CardState
 
 from simway_testing import REPOSITORY, Unavailable, pcscd
-from simway_testing.waiting import wait_for
+from simway_testing.card_in_reader import opened_in
 
 SOURCES = REPOSITORY / "javacard-applet"
 BUILT = REPOSITORY / "var" / "javacard"
@@ -88,10 +86,9 @@ _hosts: dict[int, Host] = {}
 
 
 def host(slot: int = 1) -> Host:
-    """The host in a slot of this process's pcscd, started at first use."""
+    """The host in a reader of this process's pcscd, started at first use; it stays until somebody else takes the reader."""
     if slot not in _hosts:
-        _hosts[slot] = Host(pcscd.shared().readers[slot])
-        atexit.register(_hosts[slot].stop)
+        _hosts[slot] = Host(pcscd.take(slot, lambda: _hosts.pop(slot).stop()))
     return _hosts[slot]
 
 
@@ -123,7 +120,7 @@ class InReader:
         """Puts it back, and waits until pcscd has seen it."""
         self._host.tell("put back")
         self._card.close()
-        self._card = _open(self._host)
+        self._card = opened_in(self._host.reader)
 
 
 def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 1) -> InReader:
@@ -135,21 +132,4 @@ def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 1) -
     new.write_text(contents(fresh))
     cuts = (str(faults.power_cut_before_write), str(faults.power_cut_after_write))
     sitting.tell("insert", str(directory / "card.bin"), str(new), *cuts)
-    card = _open(sitting)
-    card.reset()
-    return InReader(sitting, card)
-
-
-def _open(sitting: Host) -> Card:
-    trouble = [""]
-
-    def opened() -> Card | None:
-        try:
-            return pcsc.open_card({"reader": sitting.reader.name})
-        except CardError as error:
-            trouble[0] = str(error)
-            return None
-
-    card = wait_for(opened, _INSERTED_S, lambda: f"a card in {sitting.reader.name}: {trouble[0]}")
-    assert card is not None
-    return card
+    return InReader(sitting, opened_in(sitting.reader))

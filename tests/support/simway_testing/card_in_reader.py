@@ -6,7 +6,6 @@ a reader takes pcscd 0.4 s to see.
 
 from __future__ import annotations
 
-import atexit
 import json
 import subprocess
 import sys
@@ -54,10 +53,9 @@ _hosts: dict[int, Host] = {}
 
 
 def host(slot: int = 0) -> Host:
-    """The host in a slot of this process's pcscd, started at first use."""
+    """The host in a reader of this process's pcscd, started at first use; it stays until somebody else takes the reader."""
     if slot not in _hosts:
-        _hosts[slot] = Host(pcscd.shared().readers[slot])
-        atexit.register(_hosts[slot].stop)
+        _hosts[slot] = Host(pcscd.take(slot, lambda: _hosts.pop(slot).stop()))
     return _hosts[slot]
 
 
@@ -65,7 +63,7 @@ class InReader:
     """The card in the reader, opened by modem-client's driver. ``close`` takes its power away, as pulling it would."""
 
     def __init__(self, sitting: Host, card: Card) -> None:
-        self._host = sitting
+        self.host = sitting
         self._card = card
 
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
@@ -79,17 +77,17 @@ class InReader:
     def close(self) -> None:
         """As ``Card.close``; the card's memory can be had by another then."""
         self._card.close()
-        self._host.tell(do="none")
+        self.host.tell(do="none")
 
     def pull(self) -> None:
         """Takes the card out of the reader while the client holds it."""
-        self._host.tell(do="pull")
+        self.host.tell(do="pull")
 
     def put_back(self) -> None:
         """Puts it back, and waits until pcscd has seen it."""
-        self._host.tell(do="put back")
+        self.host.tell(do="put back")
         self._card.close()
-        self._card = _open(self._host)
+        self._card = opened_in(self.host.reader)
 
 
 def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 0) -> InReader:
@@ -98,21 +96,25 @@ def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 0) -
     if not memory.exists():
         memory.write_bytes(state.encode(fresh))
     sitting.tell(do="insert", state_file=str(memory), faults=msgspec.to_builtins(faults))
-    card = _open(sitting)
-    card.reset()
-    return InReader(sitting, card)
+    return InReader(sitting, opened_in(sitting.reader))
 
 
-def _open(sitting: Host) -> Card:
+def opened_in(reader: pcscd.Reader) -> Card:
+    """The card in a reader, freshly powered, by modem-client's driver. Blocks until pcscd has seen it."""
     trouble = [""]
 
     def opened() -> Card | None:
+        card: Card | None = None
         try:
-            return pcsc.open_card({"reader": sitting.reader.name})
-        except CardError as error:
+            card = pcsc.open_card({"reader": reader.name})
+            card.reset()
+        except CardError as error:  # as long as pcscd still sees the card that is gone, or not yet the new one
             trouble[0] = str(error)
+            if card is not None:
+                card.close()
             return None
+        return card
 
-    card = wait_for(opened, _INSERTED_S, lambda: f"a card in {sitting.reader.name}: {trouble[0]}")
+    card = wait_for(opened, _INSERTED_S, lambda: f"a card in {reader.name}: {trouble[0]}")
     assert card is not None
     return card

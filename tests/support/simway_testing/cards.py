@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 from simway_protocol.sim.card import Card
 from simway_protocol.sim.es10c import ProfileId
+from simway_protocol.sim.uicc import Uicc as Client
 from simway_virtual_sim.driver import VirtualCard
 from simway_virtual_sim.factory import CARRIERS, Carrier, new_card
 from simway_virtual_sim.faults import NO_FAULTS, Faults
@@ -25,6 +26,7 @@ from simway_testing import Unavailable, applet_in_reader, card_in_reader, unavai
 CAPABILITIES = {
     "es10c": "an ISD-R with the profiles of KNOWN: list, search, enable, disable, delete, nickname, EID",
     "notifications": "the ISD-R keeps and gives notifications of what happened to profiles",
+    "signed": "they are given signed by the card, with its certificates",
     "info": "the ISD-R tells of the card: addresses, EUICCInfo1 and 2, rules authorisation table, challenge",
     "memory_reset": "the ISD-R deletes all profiles of a kind at once",
     "policy": "profile policy rules are obeyed, test profiles are handled as SGP.22 says",
@@ -85,7 +87,7 @@ def _virtual(directory: Path, faults: Faults) -> VirtualCard:
 
 
 _ALL = frozenset(CAPABILITIES)
-_OF_APPLET = frozenset({"es10c", "notifications", "channels", "t0", "power_off", "power_cut", "key", "pulled"})
+_OF_APPLET = frozenset({"es10c", "notifications", "policy", "channels", "t0", "power_off", "power_cut", "key", "pulled"})
 
 KINDS = (
     CardKind("virtual-sim in process", _ALL - {"pulled"}, _virtual),
@@ -99,6 +101,19 @@ def needing(*capabilities: str) -> pytest.MarkDecorator:
     assert CAPABILITIES.keys() >= set(capabilities)
     fitting = [kind for kind in KINDS if kind.capabilities.issuperset(capabilities)]
     return pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name) for kind in fitting])
+
+
+def enabled(uicc: Client) -> list[str]:
+    """The ICCIDs of the profiles that the card says are enabled: one, or it is broken."""
+    return [profile.iccid for profile in uicc.profiles() if profile.enabled]
+
+
+def stands_at(uicc: Client, kind: CardKind, iccid: str) -> None:
+    """Asserts that a profile of ``KNOWN`` is the enabled one, and that the card's files, where it has any, are that profile's."""
+    assert enabled(uicc) == [iccid]
+    if "files" in kind.capabilities:
+        (profile,) = [known for known in KNOWN.profiles if known.iccid == iccid]
+        assert (uicc.iccid(), uicc.imsi()) == (iccid, profile.imsi)
 
 
 class Socket:

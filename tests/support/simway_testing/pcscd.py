@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +85,34 @@ def running(directory: Path) -> Iterator[Pcscd]:
 
 
 _shared: list[Pcscd] = []
+_sitting: dict[int, Callable[[], None]] = {}
+
+
+def take(slot: int, leave: Callable[[], None]) -> Reader:
+    """A reader of ``shared``, 0 or 1, for a card that stays: whoever had it is made to leave, as ``leave`` will be."""
+    reader = shared().readers[slot]
+    vacate(slot)
+    _sitting[slot] = leave
+    return reader
+
+
+def vacate(slot: int) -> None:
+    """Empties a reader of ``shared``."""
+    if leave := _sitting.pop(slot, None):
+        leave()
 
 
 def shared() -> Pcscd:
-    """One for the whole of this process, started at first use and ended with the process."""
+    """One for the whole of this process, started at first use and ended with the process.
+
+    The only one that this process may speak to: the handles of two pcscd are alike, and libpcsclite takes one for the other.
+    """
     if not _shared:
         stack = ExitStack()
         _shared.append(stack.enter_context(running(stack.enter_context(scratch("pcscd")))))
         atexit.register(stack.close)
+        for slot in (0, 1):
+            atexit.register(vacate, slot)
     return _shared[0]
 
 
