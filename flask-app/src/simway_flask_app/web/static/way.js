@@ -86,7 +86,7 @@ function facts(command, nameOf) {
   if (from && to) add("Card", `${nameOf(from)} → ${nameOf(to)}`);
   const radio = told(command, "registration");
   if (isObject(radio)) add("Registration", registration(radio) || "not told");
-  const proof = told(command, "proof");
+  const proof = ["EXECUTED", "CONFIRMING", "VERIFIED"].includes(command.state) && told(command, "proof");
   if (proof) add("Proof", proof === "bearer" ? "the new carrier carried the attach" : "only the card was read");
   const word = command.sim_word;
   if (word) add("The SIM says", `change ${word.n}: ${word.iccid ? nameOf(word.iccid) : "none enabled"} `, pill(word.verified ? "verified" : "not verified", word.verified ? "ok" : "bad"));
