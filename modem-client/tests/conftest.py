@@ -16,6 +16,7 @@ from simway_modem_client.journal import Journal
 from simway_modem_client.keys import CardKey
 from simway_modem_client.link import Link
 from simway_modem_client.outbox import Outbox
+from simway_modem_client.terminal import SimTerminal, platform_at
 from simway_protocol import senml
 from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
 from simway_protocol.outcomes import Outcome
@@ -143,8 +144,11 @@ class Server:
 class World:
     """One device, one server, and the network between them."""
 
-    def __init__(self, folder: Path, *, seed: int = 1, loss: float = 0.0, outbox_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self, folder: Path, *, seed: int = 1, loss: float = 0.0, outbox_bytes: int = 1_000_000, sim_speaks: bool = False
+    ) -> None:
         self.folder = folder
+        self.sim_speaks = sim_speaks
         self.now_us = START_US
         self.net = Net(seed, loss)
         self.random = random.Random(seed + 1)
@@ -162,14 +166,16 @@ class World:
     def boot(self, *, start: bool = True) -> None:
         self.off = False
         settings = {"state_file": str(self.folder / "sim.json")}
-        self.sim = SimCard(lambda: self.wrap_card(open_card("virtual", settings)))
-        if not self.sim.use().applet_status().personalised:
-            self.sim.use().applet_personalise(KEY, 1)
         self.journal = Journal(self.folder / "journal.db")
         self.outbox = Outbox(self.folder / "outbox.db", max_bytes=self.outbox_bytes)
+        self.radio = VirtualRadio(lambda: self.coverage, clock_s=lambda: self.now_us / 1e6)
+        self.sim = SimCard(
+            lambda: self.wrap_card(open_card("virtual", settings)), terminal=self._terminal() if self.sim_speaks else None
+        )
+        if not self.sim.use().applet_status().personalised:
+            self.sim.use().applet_personalise(KEY, 1)
         self.endpoint = ClientEndpoint(device=DEVICE, key_version=1, random=self.random.randbytes)
         keys = CardKey(self.sim, 1, survives_switch=True)
-        self.radio = VirtualRadio(lambda: self.coverage, clock_s=lambda: self.now_us / 1e6)
         self._passes: Callable[[], bool] = lambda: False
         self.link = Link(
             endpoint=self.endpoint, outbox=self.outbox, keys=keys, sim=self.sim, path=self, bearer=self.radio,
@@ -183,6 +189,12 @@ class World:
         self.agent = self.link.agent
         if start:
             self.link.start()
+
+    def _terminal(self) -> SimTerminal:
+        return SimTerminal(
+            device=DEVICE, outbox=self.outbox, clock_us=lambda: self.now_us, registration=self.radio.registration,
+            is_platform=platform_at("127.0.0.1", 6001),
+        )  # fmt: skip
 
     def power_off(self) -> None:
         """Whatever was under way in the device's memory is gone."""
