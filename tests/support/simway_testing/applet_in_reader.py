@@ -10,20 +10,18 @@ import hashlib
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from simway_protocol.sim.card import Card
 from simway_protocol.sim.es10c import encode_eid_response
 from simway_virtual_sim.faults import Faults
 from simway_virtual_sim.state import CardState
 
-from simway_testing import REPOSITORY, Unavailable, pcscd
-from simway_testing.card_in_reader import opened_in
+from simway_testing import REPOSITORY, Unavailable, card_in_reader, pcscd
 
 SOURCES = REPOSITORY / "javacard-applet"
 BUILT = REPOSITORY / "var" / "javacard"
 JAR = BUILT / "runtime" / "simway-card.jar"
 JAVA_OPTIONS = ("-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx96m")
-_INSERTED_S = 20
 
 
 def build() -> Path:
@@ -58,7 +56,7 @@ def contents(fresh: CardState) -> str:
     return "".join(f"{item.hex()}\n" for item in (encode_eid_response(fresh.eid), *profiles))
 
 
-class Host:
+class Host(card_in_reader.Host):
     """A card process in one reader."""
 
     def __init__(self, reader: pcscd.Reader) -> None:
@@ -66,20 +64,15 @@ class Host:
         command = ["java", *JAVA_OPTIONS, "-jar", str(build()), "--vpcd", f"127.0.0.1:{reader.port}", "--orders"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def tell(self, *order: str) -> None:
-        """Has an order carried out."""
+    def tell(self, **order: Any) -> None:
+        """As of the virtual SIM's host; ``do``, then what else there is, in its order."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write("\t".join(order) + "\n")
+        self._process.stdin.write("\t".join(map(str, order.values())) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if answer != "done\n":
             raise RuntimeError(f"the card's process did not do {order}: {answer!r}")
-
-    def stop(self) -> None:
-        """Ends the process; the reader is empty then."""
-        self._process.terminate()
-        self._process.wait(_INSERTED_S)
 
 
 _hosts: dict[int, Host] = {}
@@ -92,44 +85,18 @@ def host(slot: int = 1) -> Host:
     return _hosts[slot]
 
 
-class InReader:
-    """The card in the reader, opened by modem-client's driver. ``close`` takes its power away, as pulling it would."""
-
-    def __init__(self, sitting: Host, card: Card) -> None:
-        self._host = sitting
-        self._card = card
-
-    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
-        """As ``Card.transmit``."""
-        return self._card.transmit(apdu)
-
-    def reset(self) -> bytes:
-        """As ``Card.reset``."""
-        return self._card.reset()
-
-    def close(self) -> None:
-        """As ``Card.close``; the card's memory can be had by another then."""
-        self._card.close()
-        self._host.tell("none")
-
-    def pull(self) -> None:
-        """Takes the card out of the reader while the client holds it."""
-        self._host.tell("pull")
-
-    def put_back(self) -> None:
-        """Puts it back, and waits until pcscd has seen it."""
-        self._host.tell("put back")
-        self._card.close()
-        self._card = opened_in(self._host.reader)
-
-
-def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 1) -> InReader:
+def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 1) -> card_in_reader.InReader:
     """The card whose memory lies in ``directory``, ``fresh`` when that is empty, in a reader. Blocks until pcscd has seen it.
 
     Of ``faults`` it obeys the power cuts.
     """
     sitting, new = host(slot), directory / "contents.hex"
     new.write_text(contents(fresh))
-    cuts = (str(faults.power_cut_before_write), str(faults.power_cut_after_write))
-    sitting.tell("insert", str(directory / "card.bin"), str(new), *cuts)
-    return InReader(sitting, opened_in(sitting.reader))
+    sitting.tell(
+        do="insert",
+        state_file=directory / "card.bin",
+        contents=new,
+        before=faults.power_cut_before_write,
+        after=faults.power_cut_after_write,
+    )
+    return card_in_reader.InReader(sitting, card_in_reader.opened_in(sitting.reader))

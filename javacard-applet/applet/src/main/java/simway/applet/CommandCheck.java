@@ -34,7 +34,7 @@ final class CommandCheck {
         state[CHANNEL] = channel;
         state[MAC_LENGTH] = 0;
         state[HAS_BODY] = 0;
-        hmac.begin(digest, key);
+        hmac.begin(digest, key, (short) 0);
         digest.update(label, (short) 0, (short) label.length);
     }
 
@@ -58,7 +58,7 @@ final class CommandCheck {
         if (state[HAS_BODY] == 0) {
             ISOException.throwIt(Status.WRONG_DATA);
         }
-        hmac.finish(digest, key, computed, (short) 0);
+        hmac.finish(digest, key, (short) 0, computed, (short) 0);
         boolean right = Bytes.equal(computed, (short) 0, mac, (short) 0, Hmac.BYTES);
         Util.arrayFillNonAtomic(computed, (short) 0, Hmac.BYTES, (byte) 0);
         if (!right) {

@@ -72,8 +72,8 @@ final class DeviceKey {
             ISOException.throwIt(Status.WRONG_DATA);
         }
         checkTransportCode(buffer, (short) (at + codeAt), (short) (length - codeAt));
-        Util.arrayCopyNonAtomic(buffer, at, key, (short) 0, Hmac.BYTES);
-        Util.arrayCopyNonAtomic(buffer, versionAt, version, (short) 0, VERSION_BYTES);
+        Util.arrayCopy(buffer, at, key, (short) 0, Hmac.BYTES);
+        Util.arrayCopy(buffer, versionAt, version, (short) 0, VERSION_BYTES);
         deriveCommandKey(buffer, at);
         personalised = 1;
     }
@@ -95,18 +95,18 @@ final class DeviceKey {
         triesLeft = TRIES;
     }
 
-    /** HKDF-SHA-256 (RFC 5869) without a salt, which is one of 32 zeros; {@code buffer} at {@code at} is free for the way. */
+    /** HKDF-SHA-256 (RFC 5869) without a salt, which is one of 32 zeros; 64 bytes of {@code buffer} are free for the way. */
     private void deriveCommandKey(byte[] buffer, short at) {
-        Util.arrayFillNonAtomic(commandKey, (short) 0, Hmac.BYTES, (byte) 0);
-        hmac.begin(digest, commandKey);
-        digest.update(key, (short) 0, Hmac.BYTES);
-        hmac.finish(digest, commandKey, buffer, at);
-        Util.arrayCopyNonAtomic(buffer, at, commandKey, (short) 0, Hmac.BYTES);
-        hmac.begin(digest, commandKey);
-        digest.update(COMMAND_INFO, (short) 0, (short) COMMAND_INFO.length);
-        hmac.finish(digest, commandKey, buffer, at);
-        Util.arrayCopyNonAtomic(buffer, at, commandKey, (short) 0, Hmac.BYTES);
+        short between = (short) (at + Hmac.BYTES);
         Util.arrayFillNonAtomic(buffer, at, Hmac.BYTES, (byte) 0);
+        hmac.begin(digest, buffer, at);
+        digest.update(key, (short) 0, Hmac.BYTES);
+        hmac.finish(digest, buffer, at, buffer, between);
+        hmac.begin(digest, buffer, between);
+        digest.update(COMMAND_INFO, (short) 0, (short) COMMAND_INFO.length);
+        hmac.finish(digest, buffer, between, buffer, at);
+        Util.arrayCopy(buffer, at, commandKey, (short) 0, Hmac.BYTES);
+        Util.arrayFillNonAtomic(buffer, at, (short) (2 * Hmac.BYTES), (byte) 0);
     }
 
     /** AUTHENTICATE: response and session key for the challenge at {@code challengeAt}, to {@code outAt}. */
@@ -117,10 +117,10 @@ final class DeviceKey {
     }
 
     private void answer(byte[] label, byte[] buffer, short challengeAt, short outAt) {
-        hmac.begin(digest, key);
+        hmac.begin(digest, key, (short) 0);
         digest.update(label, (short) 0, (short) label.length);
         digest.update(buffer, challengeAt, CHALLENGE_BYTES);
-        hmac.finish(digest, key, buffer, outAt);
+        hmac.finish(digest, key, (short) 0, buffer, outAt);
     }
 
     /** VERIFY COMMAND, one block in its turn; the last one ends with 6982 for a wrong MAC. */

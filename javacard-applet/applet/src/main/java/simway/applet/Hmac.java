@@ -30,27 +30,27 @@ final class Hmac {
     }
 
     /** Starts a MAC: what {@code digest} is updated with from here on is the message. */
-    void begin(MessageDigest digest, byte[] key) {
+    void begin(MessageDigest digest, byte[] key, short keyAt) {
         digest.reset();
-        pad(key, INNER);
+        pad(key, keyAt, INNER);
         digest.update(block, (short) 0, BLOCK_BYTES);
         wipe();
     }
 
     /** Ends the MAC that {@code begin} started with the same key. */
-    void finish(MessageDigest digest, byte[] key, byte[] out, short outAt) {
+    void finish(MessageDigest digest, byte[] key, short keyAt, byte[] out, short outAt) {
         digest.doFinal(inner, (short) 0, (short) 0, inner, (short) 0);
-        pad(key, OUTER);
+        pad(key, keyAt, OUTER);
         digest.update(block, (short) 0, BLOCK_BYTES);
         wipe();
         digest.doFinal(inner, (short) 0, BYTES, out, outAt);
         Util.arrayFillNonAtomic(inner, (short) 0, BYTES, (byte) 0);
     }
 
-    private void pad(byte[] key, byte with) {
+    private void pad(byte[] key, short keyAt, byte with) {
         Util.arrayFillNonAtomic(block, (short) 0, BLOCK_BYTES, with);
         for (short at = 0; at < BYTES; at++) {
-            block[at] = (byte) (key[at] ^ with);
+            block[at] = (byte) (key[(short) (keyAt + at)] ^ with);
         }
     }
 

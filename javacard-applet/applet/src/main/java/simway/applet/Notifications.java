@@ -72,7 +72,7 @@ final class Notifications {
         records[(short) (record + STATUS)] = FREE;
         records[(short) (record + OPERATION)] = operation;
         Util.setShort(records, (short) (record + SEQUENCE), nextSequence);
-        Util.arrayCopyNonAtomic(profile.fields, Profile.ICCID, records, (short) (record + ICCID), Profile.ICCID_BYTES);
+        Util.arrayCopy(profile.fields, Profile.ICCID, records, (short) (record + ICCID), Profile.ICCID_BYTES);
         nextSequence = (short) (nextSequence == 0x7FFF ? 1 : nextSequence + 1);
         records[(short) (record + STATUS)] = STAGED;
     }

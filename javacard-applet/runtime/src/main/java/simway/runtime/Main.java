@@ -98,13 +98,15 @@ public final class Main {
             try {
                 carryOut(order.split("\t"), slot);
                 System.out.println("done");
+            } catch (InterruptedException error) {
+                return;
             } catch (IOException | IllegalArgumentException error) {
                 System.out.println("error: " + error.getMessage());
             }
         }
     }
 
-    private static void carryOut(String[] order, Slot slot) throws IOException {
+    private static void carryOut(String[] order, Slot slot) throws IOException, InterruptedException {
         switch (order[0]) {
             case "insert" -> {
                 slot.become(null);
@@ -113,6 +115,7 @@ public final class Main {
                     card.cut(Long.parseLong(order[3]), Long.parseLong(order[4]));
                 }
                 slot.become(card);
+                slot.awaitInside();
             }
             case "none" -> slot.become(null);
             case "pull" -> slot.pull();

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SocketChannel;
 import java.util.concurrent.locks.LockSupport;
 import jdk.net.ExtendedSocketOptions;
@@ -52,10 +53,18 @@ final class Slot implements Runnable {
         }
     }
 
-    /** Puts it in again. */
-    synchronized void putBack() {
+    /** Puts it in again; blocks until it is in. */
+    synchronized void putBack() throws InterruptedException {
         pulled = false;
         notifyAll();
+        awaitInside();
+    }
+
+    /** Blocks until the card is in the reader. */
+    synchronized void awaitInside() throws InterruptedException {
+        while (connection == null) {
+            wait();
+        }
     }
 
     /** Serves the reader for ever. */
@@ -65,6 +74,8 @@ final class Slot implements Runnable {
             try {
                 awaitPutBack();
                 serve();
+            } catch (ClosedChannelException error) {
+                say("the card was pulled");
             } catch (IOException error) {
                 tell(error);
                 LockSupport.parkNanos(RETRY_NS);
@@ -118,6 +129,7 @@ final class Slot implements Runnable {
 
     private synchronized void hold(SocketChannel channel) throws IOException {
         connection = channel;
+        notifyAll();
         powered = false;
         if (channel != null && pulled) {
             channel.close();
