@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,8 +16,9 @@ from simway_modem_client.card import CardError, CardGone, NoDriver, pcsc, pcsc_w
 from simway_modem_client.card.bounded import StillWaits, bounded
 from simway_modem_client.card.pcsc import PcscCard, open_card, slots
 from simway_protocol.sim.uicc import Uicc
-from simway_testing import card_in_reader
+from simway_testing import card_in_reader, scratch
 from simway_testing.pcscd import Pcscd
+from simway_testing.pcscd import running as pcscd_running
 from simway_testing.waiting import wait_for
 from simway_virtual_sim import state
 from simway_virtual_sim.factory import new_card
@@ -335,3 +337,47 @@ def test_the_driver_is_registered_by_its_name() -> None:
 
     assert "pcsc" in driver_names()
     assert pcsc.open_card is open_card
+
+
+# --- a reader that goes away ---------------------------------------------------------------------------------------------
+
+LONG_LIVED = """
+import sys, time
+from simway_modem_client.card import CardError
+from simway_modem_client.card.pcsc import open_card, slots
+from simway_protocol.sim.uicc import Uicc
+card = open_card({})
+client = Uicc(card, lambda: 0)
+while True:
+    try:
+        print("ICCID", client.iccid(), flush=True)
+    except CardError as error:
+        print(type(error).__name__, error, flush=True)
+    if not sys.stdin.readline():
+        break
+"""
+
+
+def test_a_service_that_ends_under_an_open_card_is_said_and_no_crash(pcscd: Pcscd) -> None:
+    """What an unplugged reader does, too: the handle is void. In a process of its own, on a pcscd of its own."""
+    with scratch("pcsc-gone") as directory:
+        memory = directory / "sim.json"
+        memory.write_bytes(state.encode(new_card(bytes)))
+        with pcscd_running(directory) as service:
+            host = card_in_reader.Host(service.readers[1])
+            host.tell(do="insert", state_file=str(memory), faults={})
+            process = wait_for(lambda: long_lived(service), WAIT_S, "the card is in its reader")
+        host.stop()
+    said, _ = process.communicate("\n", timeout=WAIT_S)
+    assert said.startswith("CardGone ")
+    assert "pcscd) is not running; start it" in said or "try again" in said or "was unplugged" in said
+
+
+def long_lived(service: Pcscd) -> subprocess.Popen[str] | None:
+    process = subprocess.Popen([sys.executable, "-c", LONG_LIVED], env=os.environ | service.environment, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    assert process.stdout
+    if process.stdout.readline().startswith("ICCID"):
+        return process
+    process.communicate(timeout=WAIT_S)
+    return None

@@ -31,7 +31,7 @@ class Slot(NamedTuple):
 
 
 class Context:
-    """One way to the PC/SC service. Raises ``NoDriver`` without pyscard, ``CardError`` without the service."""
+    """One way to the PC/SC service. Raises ``NoDriver`` without pyscard, ``CardGone`` without the service."""
 
     def __init__(self) -> None:
         try:
@@ -41,7 +41,7 @@ class Context:
         self.scard = scard
         code, self.handle = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
         if code != scard.SCARD_S_SUCCESS:
-            raise CardError(pcsc_words.service_words(code, self.told(code)))
+            raise CardGone(pcsc_words.service_words(code, self.told(code)))
 
     def told(self, code: int) -> str:
         """PC/SC's own text for a code."""
@@ -53,7 +53,7 @@ class Context:
 
 
 def slots() -> list[Slot]:
-    """All readers of this machine, in PC/SC's order. Raises ``CardError``, ``NoDriver``."""
+    """All readers of this machine, in PC/SC's order. Raises ``CardGone``, ``NoDriver``."""
     context = Context()
     scard = context.scard
     try:
@@ -63,7 +63,7 @@ def slots() -> list[Slot]:
         if code == scard.SCARD_S_SUCCESS:
             code, states = scard.SCardGetStatusChange(context.handle, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
         if code not in (scard.SCARD_S_SUCCESS, scard.SCARD_E_TIMEOUT):
-            raise CardError(pcsc_words.service_words(code, context.told(code)))
+            raise CardGone(pcsc_words.service_words(code, context.told(code)))
         return [Slot(name, flags, bytes(atr)) for name, flags, atr in states]
     finally:
         context.release()
