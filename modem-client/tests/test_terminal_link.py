@@ -62,3 +62,46 @@ def test_what_the_card_said_survives_a_power_cut_of_the_device(make_world: Calla
     world.boot()
     world.until(lambda: _logged(world, report.SWITCH))
     assert _logged(world, report.SWITCH)[0]["iccid"] == target
+
+
+class StrictCard:
+    """catBusy as long as anything at all waits to be fetched, as some cards have it: at the first switch something does."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._waits = False
+        self.refused = 0
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        if apdu[1] == 0xE2 and b"\xbf\x31" in apdu and (self._waits or not self.refused):
+            self.refused += 1
+            self._waits = True
+            _, sw = self._inner.transmit(bytes.fromhex("80F2000C"))
+            return bytes.fromhex("BF3103800105"), sw
+        data, sw = self._inner.transmit(apdu)
+        self._waits = sw >> 8 == 0x91 or (self._waits and sw >> 8 == 0x61)
+        return data, sw
+
+    def reset(self) -> bytes:
+        return bytes(self._inner.reset())
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_a_card_that_is_busy_with_its_own_report_is_served_and_switched(make_world: Callable[..., Any]) -> None:
+    world = make_world(sim_speaks=True)
+    world.until(lambda: world.attached)
+    world.sim.drop()
+    cards: list[StrictCard] = []
+
+    def wrap(card: Any) -> StrictCard:
+        cards.append(StrictCard(card))
+        return cards[-1]
+
+    world.wrap_card = wrap
+    world.agent.switcher._card.wait = lambda _seconds: None
+    body = world.command(Kind.SWITCH, target=world.other_iccid())
+    world.until(lambda: world.server.closings(body.command_id))
+    assert world.server.closings(body.command_id) == ["closed"]
+    assert sum(card.refused for card in cards) == 1

@@ -20,7 +20,7 @@ from simway_modem_client.switch_evidence import SwitchEvidence
 CAT_BUSY_TRIES = 4
 CAT_BUSY_WAIT_S = 0.5
 """catBusy means that the card is in a proactive session, perhaps a REFRESH that nobody fetched or answered: before each further
-try it is answered, and the card reset."""
+try it is answered, and the card reset; what the card asks of its terminal after a reset is answered, too."""
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +130,7 @@ class SwitchCard:
                 self.wait(CAT_BUSY_WAIT_S)
                 self._sim.use().run_proactive()
                 self._sim.use().reset()
+                self._sim.use().run_proactive()
             result = self._store(request)
             by = "iccid" if request.profile.tag == es10c.TAG_ICCID else "aid"
             evidence.add_try(by, request.refresh, "refused" if result is None else result.name.lower())
