@@ -6,7 +6,7 @@ export PYTHON
 bin := var/venv/bin
 compose := tools/compose
 
-.PHONY: help run test test-compose faults-switch check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
+.PHONY: help run test test-card test-compose faults-switch check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test-compose: bootstrap-dev ## bring the compose stack up fresh, run the end-to-
 
 faults-switch: bootstrap-dev ## carrier switches with faults injected, seeded; one line of totals (SEED=n: that run, in full)
 	@exec $(bin)/python tests/faults/switch_faults.py $(if $(SEED),--seed $(SEED)) $(if $(FULL),--all)
+
+test-card: bootstrap-dev ## the card contract: virtual-sim in process and behind a real pcscd, the Java Card applet
+	@exec $(bin)/python tools/test.py card
 
 check: bootstrap-dev ## lint, formatting, types, import directions
 	@$(bin)/ruff check -q .
