@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
+from simway_backbone import metrics
 from simway_protocol.commands import COMMAND_ID_BYTES, Body, BodyType, Kind, ResultOutcome, decode_body
 from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.sim.bearer import PROOF_CARD_ONLY, Registration
@@ -214,6 +215,7 @@ class Agent:
 
     def _refuse(self, body: Body, reason: str, evidence: dict[str, Any] | None = None) -> None:
         """Not journaled: the server may seal the same id anew."""
+        metrics.DEVICE_REFUSED_COMMANDS.labels(reason).inc()
         log.warning("command refused", reason=reason, command_id=body.command_id.hex())
         self._say(body.command_id, ResultOutcome.REFUSED, reason, evidence or {})
 

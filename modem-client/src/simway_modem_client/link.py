@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from simway_backbone import metrics
 from simway_protocol.errors import PeerError
 from simway_protocol.sim.bearer import Bearer, Registration
 from simway_protocol.sim.card import CardError, CardGone
@@ -23,6 +24,7 @@ from simway_protocol.udp.events import (
     Challenged,
     ClientEvent,
     CommandArrived,
+    Refused,
     SessionLost,
     Settled,
 )
@@ -256,8 +258,9 @@ class Link:
                     self.agent.settled(event)
                 case BusyUntil():
                     self.state.trouble = "the server is busy"
-                case _:
+                case Refused():
                     self.state.refused_datagrams += 1
+                    metrics.DEVICE_BAD_DATAGRAMS.labels(event.reason).inc()
 
     def _answer_challenge(self) -> None:
         """Asks the key's holder, unless that was asked too often lately: then at a later tick."""
