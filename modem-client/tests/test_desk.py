@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from simway_modem_client.card import Card, CardGone, SimCard, open_card
 from simway_modem_client.desk import words
+from simway_modem_client.desk.facts import read_facts
 from simway_modem_client.desk.plan import REFUSALS, Unclear, choose, key_survives, make_plan
 from simway_modem_client.desk.switch import HandSwitch, Outcome
 from simway_modem_client.desk.watch import View, changes, follow
@@ -16,6 +17,7 @@ from simway_protocol.messages import KEEP_ENABLED, KEEP_INSTALLED, Profile
 from simway_protocol.sim.es10b import Notification, Operation
 from simway_protocol.sim.es10c import ProfileId
 from simway_protocol.sim.transport import Processor
+from simway_protocol.sim.uicc import Uicc
 
 A, B, C, T = (f"899990{number}000000000{number:03}" for number in range(1, 5))
 
@@ -93,7 +95,7 @@ def test_where_the_key_survives(provider: str, level: str, applet: bool, survive
 # --- words ---------------------------------------------------------------------------------------------------------------
 
 FACTS = {
-    "eid": "8" * 32, "active_iccid": A, "imsi": "999701234567890", "profiles": 4,
+    "eid": "8" * 32, "refused": "", "active_iccid": A, "imsi": "999701234567890", "profiles": 4,
     "profile": {"iccid": A, "nickname": "", "name": "n", "provider": "Northwind"},
     "test_profiles": 1, "os_version": "2.1", "smdp": "smdp.example", "notifications": 2,
     "euicc": {"sgp22": "2.2.2", "profile_package": "2.3.1", "free_bytes": 5_000_000}, "applet_key_version": None, "atr": "3B00",
@@ -114,6 +116,7 @@ def test_a_card_in_words() -> None:
     assert "behind a PIN" in said
     assert "ATR" not in said
     assert "memory" not in said
+    assert "SGP.02" in words.info_lines(plain | {"refused": "STORE DATA block 0: 6A80"})
     empty = words.info_lines(FACTS | {"active_iccid": "", "profile": None})
     assert "no profile is enabled: the device is cut off; simway-modem sim switch" in empty
     assert "still without a key" in words.key_words(0)
@@ -177,6 +180,25 @@ def test_a_watch_goes_on_for_as_long_as_it_may() -> None:
     views, waits = iter([HERE, HERE._replace(iccid=B), HERE._replace(iccid=B)]), iter([True, True, False])
     found = list(follow(lambda: next(views), lambda: next(waits)))
     assert [change.kind for change in found] == ["in", "notification", "active"]
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------------
+
+
+class NoEs10(Processor):
+    """An eUICC of another kind: there is an ISD-R, but it knows nothing of ES10."""
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        return (b"", 0x6A80) if apdu[1] == 0xE2 else super().transmit(apdu)
+
+
+def test_an_euicc_without_the_consumer_functions_still_shows_who_it_is(tmp_path: Path) -> None:
+    inner = open_card("virtual", {"state_file": str(tmp_path / "sim.json")})
+    facts = read_facts(Uicc(NoEs10(inner), lambda: 0), b"")
+    assert (facts["eid"], facts["profiles"]) == ("", 0)
+    assert facts["imsi"].startswith("99970")
+    assert "6A80" in facts["refused"]
+    inner.close()
 
 
 # --- a switch by hand ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from simway_backbone import logs
 from simway_backbone.settings import SettingError
 from simway_protocol.sim.narrator import Told
 
+from simway_modem_client.card import CardError
 from simway_modem_client.cli_options import add_card_options, add_option, formatter
 from simway_modem_client.desk import readers, words
 from simway_modem_client.desk import trace as overheard
@@ -104,7 +105,14 @@ def _add(looks: Any, name: str, about: str, handler: Any, notes: str = "", *, ca
 def _at_a_desk(handler: Callable[[Desk, argparse.Namespace], int]) -> Callable[[ModemSettings, argparse.Namespace, TextIO], int]:
     def run(settings: ModemSettings, options: argparse.Namespace, out: TextIO) -> int:
         logs.configure("modem", "debug" if settings.log_level == "debug" else "error", settings.log_format)
-        return handler(Desk(settings, out), options)
+        try:
+            return handler(Desk(settings, out), options)
+        except CardError as error:
+            if error.sw is None:
+                raise
+            hint = "is it a SIM? What was said to it: simway-modem sim trace info"
+            print(f"error: simway-modem: the card refused: {error}; {hint}", file=sys.stderr)
+            return REFUSED
 
     return run
 

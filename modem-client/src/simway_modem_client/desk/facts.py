@@ -6,7 +6,7 @@ from typing import Any
 
 from simway_protocol.errors import PeerError
 from simway_protocol.sim.card import CardError, CardGone
-from simway_protocol.sim.uicc import Uicc
+from simway_protocol.sim.uicc import CardInventory, Uicc
 
 from simway_modem_client.switch_card import imsi_of
 
@@ -14,10 +14,11 @@ from simway_modem_client.switch_card import imsi_of
 def read_facts(uicc: Uicc, atr: bytes) -> dict[str, Any]:
     """Everything, in one dialogue. Raises ``CardError`` and ``PeerError``."""
     with uicc.dialogue():
-        inventory = uicc.inventory().evidence()
+        inventory, refused = _inventory(uicc)
         applet = uicc.applet_status()
         facts: dict[str, Any] = {
             "eid": inventory["eid"],
+            "refused": refused,
             "active_iccid": inventory["active_iccid"],
             "imsi": imsi_of(uicc) if inventory["active_iccid"] else "",
             "profiles": len(inventory["profiles"]),
@@ -31,6 +32,16 @@ def read_facts(uicc: Uicc, atr: bytes) -> dict[str, Any]:
             "atr": atr.hex().upper(),
         }
     return facts
+
+
+def _inventory(uicc: Uicc) -> tuple[dict[str, Any], str]:
+    """As ``Uicc.inventory``, and why what only an eUICC has is missing: an ISD-R of the M2M kind (SGP.02) does not speak ES10."""
+    try:
+        return uicc.inventory().evidence(), ""
+    except CardGone:
+        raise
+    except (CardError, PeerError) as error:
+        return CardInventory("", uicc.iccid(), []).evidence(), str(error)
 
 
 def _euicc(uicc: Uicc) -> dict[str, Any] | None:

@@ -100,6 +100,8 @@ def size(count: int) -> str:
 
 
 def _kind(facts: Mapping[str, Any]) -> str:
+    if facts["refused"]:
+        return f"no eUICC that its device may switch, perhaps one of the M2M kind (SGP.02): {facts['refused']}"
     if not facts["eid"]:
         return "a plain SIM, no eUICC: one profile for life"
     euicc = facts["euicc"] or {}
