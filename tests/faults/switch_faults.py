@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import multiprocessing
 import os
 import sys
@@ -33,7 +34,7 @@ from simway_testing.switch_run import Ended, House, Plan
 PROCESSES = min(2, os.cpu_count() or 1)
 COLLECT_EVERY = 50
 SHOWN_MAX = 20
-_NO_LOG = structlog.make_filtering_bound_logger(60)
+_NO_LOG = structlog.make_filtering_bound_logger(logging.CRITICAL)
 
 
 @dataclass
