@@ -39,7 +39,7 @@ class DeviceEvents:
         """Takes one event."""
         if isinstance(event, Attached):
             registry.note_attached(connection, event)
-            twins.note_report(connection, event.device, now_us)
+            twins.note_attached(connection, event.device, event.iccid, now_us)
             self._check_counter(connection, event.device, event.last_counter, event.t_us, now_us)
         elif isinstance(event, Detached):
             registry.note_detached(connection, event)

@@ -124,4 +124,4 @@ class Oversight(Protocol):
         """The audit trail, newest entry first, with ``from_us <= t_us < to_us``. Raises ``BadCursor``."""
 
     def verify_audit(self, signer: Signer, noted: Sequence[Head] = ()) -> AuditVerdict:
-        """Follows the whole trail, which takes about a second for 200,000 entries, and holds ``noted`` heads against it."""
+        """Follows the whole trail, about 50,000 entries in a second, and holds ``noted`` heads against it."""

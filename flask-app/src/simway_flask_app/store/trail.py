@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from simway_flask_app import trail
 from simway_flask_app.store import page_cursors
@@ -24,6 +24,9 @@ _SIGNATURES_CHECKED = 1_000
 """The newest: what an older one says, the chain says as well."""
 _HEAD_ID = 1
 _MARK = "a"
+_LOCK = select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == _HEAD_ID).with_for_update()
+_INSERT = insert(audit_trail)
+_ADVANCE = update(audit_head).where(audit_head.c.id == _HEAD_ID).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
 
 
 class AuditTrail:
@@ -64,8 +67,7 @@ def deciding(database: Database) -> Iterator[Connection]:
 
 def lock(connection: Connection) -> Head:
     """Takes the turn to write until the transaction ends; the head."""
-    query = select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == _HEAD_ID).with_for_update()
-    return Head(*connection.execute(query).one())
+    return Head(*connection.execute(_LOCK).one())
 
 
 def append(
@@ -76,8 +78,8 @@ def append(
     head = lock(connection)
     entry = Entry(head.seq + 1, now_us, kind, device, actor, subject, trail.detail_text(detail or {}))
     made = trail.chain(head.hash, entry)
-    connection.execute(insert(audit_trail).values(**entry._asdict(), hash=made))
-    connection.execute(update(audit_head).where(audit_head.c.id == _HEAD_ID).values(seq=entry.seq, hash=made))
+    connection.execute(_INSERT, entry._asdict() | {"hash": made})
+    connection.execute(_ADVANCE, {"new_seq": entry.seq, "new_hash": made})
     return entry.seq
 
 

@@ -51,7 +51,7 @@ class Twins:
 
 
 def note_report(connection: Connection, device: str, now_us: int) -> None:
-    """An inventory, or a session, came: the first inventory says what belongs on the SIM, later ones are held against it."""
+    """An inventory came: the first one says what belongs on the SIM, later ones are held against it."""
     if connection.execute(select(devices.c.device).where(devices.c.device == device)).first() is None:
         return
     if _desired_row(connection, device) is None:
@@ -61,6 +61,13 @@ def note_report(connection: Connection, device: str, now_us: int) -> None:
         held = tuple(profile.iccid for profile in reported.profiles)
         _set(connection, device, Desired(reported.active_iccid, "", reported.eid, held, "report", ACTOR, now_us), now_us)
     refresh(connection, device, now_us)
+
+
+def note_attached(connection: Connection, device: str, iccid: str, now_us: int) -> None:
+    """A session came. Mostly it says what shall be, and then there is nothing to judge: a whole fleet may attach at once."""
+    wanted = connection.execute(select(twins.c.iccid).where(twins.c.device == device)).scalar()
+    if wanted is not None and (wanted != iccid or alarms.standing(connection, [device])):
+        refresh(connection, device, now_us)
 
 
 def note_switch(connection: Connection, row: Any, state: State, now_us: int) -> None:
