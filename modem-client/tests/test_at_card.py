@@ -13,7 +13,7 @@ from simway_modem_client.at.lines import Command
 from simway_modem_client.at.port import AtPort, ModemGone, NoSerial, give_back, take_port
 from simway_modem_client.card import NoDriver, open_card
 from simway_modem_client.card.at import AtCard
-from simway_protocol.sim import es10c, status
+from simway_protocol.sim import apdu, applet, es10c, status
 from simway_protocol.sim.card import CardError, CardGone
 from simway_protocol.sim.es10c import EnableResult
 from simway_protocol.sim.uicc import Uicc
@@ -87,12 +87,29 @@ def test_a_switch_takes_effect_after_the_modems_reset(modem: AtModem, uicc: Uicc
     assert uicc.imsi() != imsi
 
 
+def test_the_card_can_be_looked_at_before_the_reset(uicc: Uicc) -> None:
+    """The modem's REFRESH ended every session; none of them is used again."""
+    for _ in range(3):
+        target = next(profile.iccid for profile in uicc.profiles() if not profile.enabled)
+        assert uicc.enable(target) is EnableResult.OK
+        assert [profile.iccid for profile in uicc.profiles() if profile.enabled] == [target]
+
+
+def test_an_application_on_the_basic_channel_may_have_a_terminals_commands(make_modem: Make) -> None:
+    card = opened(make_modem(PLAIN))
+    assert card.transmit(apdu.select_application(applet.AID).encode())[1] >> 8 in (0x61, 0x90)
+    assert card.transmit(applet.authenticate(bytes(32), 0).encode())[1] == status.CONDITIONS_NOT_SATISFIED
+    assert card.transmit(bytes.fromhex("00A40004023F00"))[1] >> 8 == 0x61
+    assert card.transmit(bytes.fromhex("8010000002FFFF")) == (b"", status.OK)
+    card.close()
+
+
 def test_the_applet_holds_the_key(uicc: Uicc) -> None:
     uicc.applet_personalise(KEY, 3)
     assert uicc.applet_authenticate(bytes(32)) == card_response(KEY, bytes(32))
-    applet = uicc.applet_status()
-    assert applet is not None
-    assert applet.key_version == 3
+    held = uicc.applet_status()
+    assert held is not None
+    assert held.key_version == 3
 
 
 def test_an_application_that_is_not_there_is_told_so(uicc: Uicc) -> None:

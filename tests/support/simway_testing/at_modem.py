@@ -100,6 +100,8 @@ class AtModem:
         self._thread.start()
 
     def close(self) -> None:
+        if self._over.is_set():
+            return
         self._over.set()
         self._thread.join()
         self._unplug()

@@ -42,6 +42,8 @@ BUSY_WAIT_S = 0.3
 _OPENED = re.compile(r'(?:\+CCHO:\s*)?"?([0-9A-Fa-f]{1,16})"?')
 _SESSION_IS_CHANNEL = re.compile(r"1?[1-9]|10")
 _DUTIES_OF_THE_MODEM = frozenset({Ins.TERMINAL_PROFILE, Ins.FETCH, Ins.TERMINAL_RESPONSE})
+_UNKNOWN_COMMAND = frozenset({None, 3, 4})
+"""What a modem without +CCHC answers to it; anything else means that the session is over already."""
 _BUSY, _PIN_WANTED, _PUK_WANTED = 14, 11, 12
 _NO_CARD_NOW = frozenset({10, _PIN_WANTED, _PUK_WANTED, 13, _BUSY, 15})
 _NOT_EXECUTED = frozenset({3, 4, _PIN_WANTED, _PUK_WANTED, 16, 17, 18, 50})
@@ -75,6 +77,7 @@ class AtCard:
         self._restarts = port.restarts
         self._sessions_work = False
         self._void: set[str] = set()
+        self._application_on_basic = False
         self._closed = False
 
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
@@ -118,13 +121,13 @@ class AtCard:
     # --- channels --------------------------------------------------------------------------------------------------------
 
     def _transmit(self, command: Apdu, raw: bytes) -> tuple[bytes, int]:
-        if command.ins in _DUTIES_OF_THE_MODEM and not command.channel:
+        if command.cla == 0x80 and command.ins in _DUTIES_OF_THE_MODEM and not self._application_on_basic:
             return b"", status.OK
         if command.ins == Ins.MANAGE_CHANNEL and not command.proprietary:
             return self._manage(command)
         number = command.channel
         if number == 0:
-            return self._send(Route(), raw)
+            return self._on_basic_channel(command, raw)
         if number not in self._routes:
             return b"", status.CHANNEL_NOT_SUPPORTED
         return self._on_channel(number, command, raw)
@@ -138,6 +141,13 @@ class AtCard:
             return b"", status.CHANNEL_NOT_SUPPORTED
         self._routes[number] = None
         return bytes((number,)), status.OK
+
+    def _on_basic_channel(self, command: Apdu, raw: bytes) -> tuple[bytes, int]:
+        """An application selected there may have commands that look like a terminal's."""
+        data, sw = self._send(Route(), raw)
+        if command.ins == Ins.SELECT and not command.proprietary and (status.is_success(sw) or status.has_more(sw)):
+            self._application_on_basic = command.p1 == 0x04
+        return data, sw
 
     def _on_channel(self, number: int, command: Apdu, raw: bytes) -> tuple[bytes, int]:
         route = self._routes[number]
@@ -199,8 +209,8 @@ class AtCard:
         if route is None:
             return
         if route.session:
-            closed = self._ask(Command(f"AT+CCHC={route.session}")).ok
-            if not closed and route.session not in self._void:
+            answer = self._ask(Command(f"AT+CCHC={route.session}"))
+            if not answer.ok and answer.cme in _UNKNOWN_COMMAND and route.session not in self._void:
                 self._port.left_open[route.aid] = route.session
         elif route.channel:
             self._by_csim(apdu.close_channel(route.channel).encode())
@@ -210,6 +220,7 @@ class AtCard:
             self._restarts = self._port.restarts
             self._routes = dict.fromkeys(self._routes)
             self._void.clear()
+            self._application_on_basic = False
 
     # --- APDUs -----------------------------------------------------------------------------------------------------------
 
@@ -237,7 +248,11 @@ class AtCard:
         if len(response) < 2:
             raise CardGone(f"the modem answered AT+{name} with {len(response)} bytes, no status word")
         sw = response[-2] << 8 | response[-1]
-        return response[:-2], status.OK if status.is_proactive(sw) else sw
+        if not status.is_proactive(sw):
+            return response[:-2], sw
+        self._void |= {route.session for route in self._routes.values() if route is not None}
+        self._port.left_open.clear()  # a REFRESH ends every session
+        return response[:-2], status.OK
 
     def _ask(self, command: Command) -> Answer:
         """The answer once the SIM is not busy. Raises ``CardGone``."""
