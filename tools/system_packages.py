@@ -38,7 +38,12 @@ class Need:
 
 NEEDS = (
     Need("Java, for a Kafka broker", lambda: bool(shutil.which("java")), ("openjdk-17-jre-headless", "default-jre-headless")),
-    Need("Maven, which fetches Kafka", lambda: bool(shutil.which("mvn")), ("maven",)),
+    Need(
+        "A JDK, for the Java Card applet",
+        lambda: bool(shutil.which("javac")),
+        ("openjdk-17-jdk-headless", "default-jdk-headless"),
+    ),
+    Need("Maven, which fetches Kafka and builds the applet", lambda: bool(shutil.which("mvn")), ("maven",)),
     Need("PostgreSQL", _postgres, ("postgresql",)),
     Need("pcscd, for cards in readers", _has("pcscd"), ("pcscd",)),
     Need("vpcd, virtual readers", _vpcd, ("vsmartcard-vpcd",)),

@@ -1,7 +1,7 @@
 """``make test``: everything that can fail, in one go and with one summary at the end.
 
 Each stage is a program of its own, so that one stage's broker and platform never meet another's. Arguments name the stages
-to run (all without any): check unit contract card switch e2e faults.
+to run (all without any): check unit applet contract card switch e2e faults.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import applet
 import system_packages
 from junit import Counts, counts
 from local import ROOT, VAR
@@ -75,9 +76,21 @@ def program(stage: str, path: str) -> Callable[[], Result]:
     return run
 
 
+def java_card() -> Result:
+    """Maven's build and tests of the Java Card applet, counted as it counts; one skipped test without Java."""
+    begin = time.monotonic()
+    if not applet.have_java():
+        return Result("applet", 0.0, Counts(0, 0, 1), True)
+    ok = applet.test() == 0
+    found = [counts(report) for report in applet.BUILT.glob(applet.REPORTS)]
+    passed, failed, skipped = map(sum, zip(*found, strict=True)) if found else (0, 0, 0)
+    return Result("applet", time.monotonic() - begin, Counts(passed, failed or int(not ok), skipped), ok)
+
+
 STAGES: dict[str, Callable[[], Result]] = {
     "check": check,
     "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
+    "applet": java_card,
     "contract": pytest("contract", "-n", "2", "--dist", "loadfile", "tests/contract", "--ignore-glob=*/test_card*"),
     "card": pytest("card", "-n", "2", *sorted(str(path) for path in (ROOT / "tests" / "contract").glob("test_card*.py"))),
     "switch": program("switch", "tests/faults/switch_faults.py"),

@@ -5,10 +5,8 @@ As with the virtual SIM (``card_in_reader``), the card is a process that stays i
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +16,17 @@ from simway_virtual_sim.state import CardState
 
 from simway_testing import REPOSITORY, Unavailable, card_in_reader, pcscd
 
-SOURCES = REPOSITORY / "javacard-applet"
-BUILT = REPOSITORY / "var" / "javacard"
-JAR = BUILT / "runtime" / "simway-card.jar"
+JAR = REPOSITORY / "var" / "javacard" / "runtime" / "simway-card.jar"
 JAVA_OPTIONS = ("-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx96m")
 
 
 def build() -> Path:
     """The runnable jar, built when the sources have changed since. ``Unavailable`` without Java or Maven, or where that fails."""
-    maven = shutil.which("mvn")
-    if maven is None or shutil.which("javac") is None:
-        raise Unavailable("Java and Maven: apt-get install maven openjdk-17-jdk-headless")
-    BUILT.mkdir(parents=True, exist_ok=True)
-    wanted, mark = _fingerprint(), BUILT / "sources.sha256"
-    with (BUILT / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not JAR.exists() or not mark.exists() or mark.read_text() != wanted:
-            command = [maven, "-q", "-B", "-f", str(SOURCES / "pom.xml"), "package", "-Dmaven.test.skip"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise Unavailable(f"the applet could not be built: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-            mark.write_text(wanted)
+    command = [sys.executable, str(REPOSITORY / "tools" / "applet.py"), "build"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"the applet could not be built: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return JAR
-
-
-def _fingerprint() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(SOURCES.rglob("*")):
-        if path.is_file() and ("main" in path.parts or path.name == "pom.xml"):
-            digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def contents(fresh: CardState) -> str:
