@@ -71,11 +71,12 @@ class SwitchCard:
         """
         begin_us = self._clock_us()
         try:
-            result = self._ask(evidence, ways_to_ask(asked, iccid, aid))
-            evidence.took("enable", begin_us, self._clock_us())
-            begin_us = self._clock_us()
-            self._sim.use().run_proactive()
-            evidence.took("refresh", begin_us, self._clock_us())
+            with self._sim.use().dialogue():
+                result = self._ask(evidence, ways_to_ask(asked, iccid, aid))
+                evidence.took("enable", begin_us, self._clock_us())
+                begin_us = self._clock_us()
+                self._sim.use().run_proactive()
+                evidence.took("refresh", begin_us, self._clock_us())
         except CardGone as error:
             self._lost(evidence, error)
             return "answer_lost"
