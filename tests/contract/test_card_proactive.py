@@ -16,15 +16,37 @@ from simway_modem_client.terminal import SimTerminal, platform_at
 from simway_modem_client.terminal_core import PROFILE
 from simway_protocol.sim import report
 from simway_protocol.sim.bearer import Registration
-from simway_protocol.sim.card import CardError
+from simway_protocol.sim.card import Card, CardError
 from simway_protocol.sim.es10c import EnableResult
 from simway_protocol.sim.report import SwitchWord
-from simway_protocol.sim.transport import Gathered, LengthCorrected
+from simway_protocol.sim.transport import Gathered, LengthCorrected, Processor
+from simway_protocol.sim.uicc import Uicc
 from simway_testing.cards import KNOWN, CardKind, Socket, needing
 
 FIRST, SECOND, THIRD = (profile.iccid for profile in KNOWN.profiles[:3])
 KEY = bytes(range(32))
 SECOND_US = 1_000_000
+
+
+class Listening(Processor):
+    """Notes what crosses, as the page writes it."""
+
+    def __init__(self, inner: Card) -> None:
+        super().__init__(inner)
+        self.exchanges: list[tuple[str, str]] = []
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        data, sw = super().transmit(apdu)
+        self.exchanges.append((apdu.hex().upper(), f"{data.hex().upper()}{sw:04X}"))
+        return data, sw
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "sim-speaks.md"
+DIALOGUE = [
+    (row[0].strip(" `").replace(" ", ""), row[1].strip(" `").replace(" ", ""), row[2].strip())
+    for line in PAGE.read_text().splitlines()
+    if line.startswith("| `80") and len(row := line.strip("|").split("|")) == 3
+]
 
 
 class Device:
@@ -64,25 +86,30 @@ def device(socket: Socket, tmp_path: Path) -> Iterator[Device]:
 
 def _speak(socket: Socket, command: str) -> str:
     data, sw = Gathered(LengthCorrected(socket.card)).transmit(bytes.fromhex(command))
-    return f"{data.hex().upper()} {sw:04X}".strip()
+    return f"{data.hex().upper()}{sw:04X}"
 
 
 @needing("proactive", "key")
-def test_a_report_byte_by_byte(socket: Socket, device: Device) -> None:
-    """The dialogue of docs/sim-speaks.md."""
-    device.sim.use().reset()
-    assert _speak(socket, "80F2000C") == "910F"
-    assert _speak(socket, "801200000F") == "D00D8103010300820281828402011E 9000"
-    assert _speak(socket, "80140000108103010300820282818301008402011E") == "910B"
-    assert _speak(socket, "801200000B") == "D009810302260382028182 9000"
-    assert _speak(socket, "8014000015810302260382028281830100A60762112250155000") == "911E"
-    fetched = _speak(socket, "801200001E")
-    assert fetched.startswith("D01C810303400182028182B50103B9"), fetched
-    assert "BC03011771BE052100000000 9000" in fetched
-    assert _speak(socket, "8014000017810303400182028281830100B8028100B50103B902001E")[:2] == "91"
-    sent = _speak(socket, "8012000000")
-    assert "810304430182028121" in sent
-    assert b"sim/counter".hex().upper() in sent
+def test_the_dialogue_of_the_page(socket: Socket, device: Device) -> None:
+    uicc = device.sim.use()
+    uicc.enable(SECOND)
+    uicc.apply_switch()
+    socket.card.reset()
+    assert len(DIALOGUE) == 13
+    for command, expected, meaning in DIALOGUE:
+        assert _speak(socket, command) == expected, meaning
+
+
+@needing("proactive", "key")
+def test_the_devices_terminal_says_what_the_page_says(socket: Socket, device: Device) -> None:
+    uicc = device.sim.use()
+    uicc.enable(SECOND)
+    uicc.apply_switch()
+    heard = Listening(socket.card)
+    terminal = Uicc(Gathered(heard), lambda: 0, terminal=device.terminal)
+    terminal.reset()
+    terminal.run_proactive()
+    assert [exchange for exchange in heard.exchanges if exchange[0][2:4] != "C0"] == [row[:2] for row in DIALOGUE]
 
 
 @needing("proactive", "key")
