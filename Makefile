@@ -6,7 +6,7 @@ export PYTHON
 bin := var/venv/bin
 compose := tools/compose
 
-.PHONY: help run test test-compose check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
+.PHONY: help run test test-card test-compose faults-switch applet cap check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,18 @@ test: bootstrap-dev ## install what the tests need, check, then unit, contract, 
 
 test-compose: bootstrap-dev ## bring the compose stack up fresh, run the end-to-end tests on it, down and up again without loss
 	@exec $(bin)/python tools/test_compose.py
+
+faults-switch: bootstrap-dev ## carrier switches with faults injected, seeded; one line of totals (SEED=n: that run, in full)
+	@exec $(bin)/python tests/faults/switch_faults.py $(if $(SEED),--seed $(SEED)) $(if $(FULL),--all)
+
+test-card: bootstrap-dev ## the card contract: virtual-sim in process and behind a real pcscd, the Java Card applet
+	@exec $(bin)/python tools/test.py card
+
+applet: bootstrap-dev ## build the Java Card applet and test it on jCardSim and on a card of our own
+	@exec $(bin)/python tools/applet.py test
+
+cap: bootstrap-dev ## the applet's CAP file for a real card; needs Oracle's Java Card SDK: JC_HOME=... ANT_JAVACARD=...
+	@exec $(bin)/python tools/applet.py cap
 
 check: bootstrap-dev ## lint, formatting, types, import directions
 	@$(bin)/ruff check -q .

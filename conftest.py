@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from simway_testing import Unavailable, scratch, unavailable
+from simway_testing.pcscd import Pcscd
+from simway_testing.pcscd import shared as shared_pcscd
 from simway_testing.platform import Front
 
 # a loaded machine is no finding: no test fails for the time that one example took
@@ -49,6 +51,15 @@ def postgres_url() -> Iterator[str]:
     from simway_testing import postgres_server
 
     yield from _serve(postgres_server.running, "postgres")
+
+
+@pytest.fixture(scope="session")
+def pcscd() -> Pcscd:
+    """A pcscd of this process's own with two empty readers; PC/SC clients of this process and its children use it."""
+    try:
+        return shared_pcscd()
+    except Unavailable as missing:
+        unavailable(str(missing))
 
 
 @pytest.hookimpl(wrapper=True)

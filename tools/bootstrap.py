@@ -1,7 +1,8 @@
 """Makes ``var/uv`` (a private uv at a pinned version) and ``var/venv`` (locked packages, and our own, editable).
 
 Run by ``tools/bootstrap`` with any Python 3.11 to 3.13 and nothing but its standard library. Everything is installed by hash;
-a stamp of the locks and project files makes the second run a matter of milliseconds. Needs no compiler and no root.
+a stamp of the locks and project files makes the second run a matter of milliseconds. Needs no compiler and no root; but
+``card``, which adds pyscard to what ``dev`` installs, compiles it (gcc, swig and libpcsclite-dev).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ VAR = ROOT / "var"
 UV_HOME = VAR / "uv"
 VENV = VAR / "venv"
 UV_LOCK = ROOT / "tools" / "uv.txt"
+CARD_LOCK = ROOT / "requirements-card.lock"
 LOCKS = {"run": ROOT / "requirements-run.lock", "dev": ROOT / "requirements.lock"}
 PACKAGES = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim")
 
@@ -105,15 +107,29 @@ def ensure_venv(mode: str, env: dict[str, str]) -> None:
     stamps[mode].write_text(wanted)
 
 
+def ensure_card(env: dict[str, str]) -> None:
+    """Adds pyscard to the virtual environment."""
+    stamp, wanted = VENV / ".simway-card", digest(CARD_LOCK)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("compiling pyscard into var/venv")
+    env = env | {"VIRTUAL_ENV": str(VENV)}
+    run([str(ensure_uv(env)), "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", str(CARD_LOCK)], env)
+    stamp.write_text(wanted)
+
+
 def main() -> None:
     mode = sys.argv[1] if len(sys.argv) == 2 else ""
-    if mode not in (*LOCKS, "uv"):
-        sys.exit("usage: tools/bootstrap run|dev|uv")
+    if mode not in (*LOCKS, "card", "uv"):
+        sys.exit("usage: tools/bootstrap run|dev|card|uv")
     VAR.mkdir(exist_ok=True)
     with open(VAR / ".bootstrap.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if mode == "uv":
             ensure_uv(environment())
+        elif mode == "card":
+            ensure_venv("dev", environment())
+            ensure_card(environment())
         else:
             ensure_venv(mode, environment())
 

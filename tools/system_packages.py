@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,18 @@ from pathlib import Path
 
 def _postgres() -> bool:
     return bool(shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb")))
+
+
+def _has(program: str) -> Callable[[], bool]:
+    return lambda: bool(shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin"))
+
+
+def _vpcd() -> bool:
+    return any(Path("/usr/lib").glob("**/pcsc/drivers/serial/libifdvpcd.so"))
+
+
+def _python_headers() -> bool:
+    return Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +38,19 @@ class Need:
 
 NEEDS = (
     Need("Java, for a Kafka broker", lambda: bool(shutil.which("java")), ("openjdk-17-jre-headless", "default-jre-headless")),
-    Need("Maven, which fetches Kafka", lambda: bool(shutil.which("mvn")), ("maven",)),
+    Need(
+        "A JDK, for the Java Card applet",
+        lambda: bool(shutil.which("javac")),
+        ("openjdk-17-jdk-headless", "default-jdk-headless"),
+    ),
+    Need("Maven, which fetches Kafka and builds the applet", lambda: bool(shutil.which("mvn")), ("maven",)),
     Need("PostgreSQL", _postgres, ("postgresql",)),
+    Need("pcscd, for cards in readers", _has("pcscd"), ("pcscd",)),
+    Need("vpcd, virtual readers", _vpcd, ("vsmartcard-vpcd",)),
+    Need("swig, for pyscard", _has("swig"), ("swig",)),
+    Need("libpcsclite's headers, for pyscard", Path("/usr/include/PCSC/winscard.h").exists, ("libpcsclite-dev",)),
+    Need("a C compiler, for pyscard", lambda: _has("gcc")() or _has("cc")(), ("gcc",)),
+    Need("Python's headers, for pyscard", _python_headers, ("python3-dev",)),
     Need("Chromium", lambda: bool(shutil.which("chromium") or shutil.which("chromium-browser")), ("chromium",)),
 )
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")

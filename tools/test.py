@@ -1,7 +1,7 @@
 """``make test``: everything that can fail, in one go and with one summary at the end.
 
 Each stage is a program of its own, so that one stage's broker and platform never meet another's. Arguments name the stages
-to run (all without any): check unit contract e2e faults.
+to run (all without any): check unit applet contract card switch e2e faults.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import applet
 import system_packages
 from junit import Counts, counts
 from local import ROOT, VAR
@@ -36,6 +37,12 @@ class Result:
         return f"  {self.stage:<9} {tests}  {self.seconds:>6.1f} s  {'ok' if self.ok else 'FAILED'}"
 
 
+def pyscard() -> list[str]:
+    """Compiles pyscard where it is missing; the line to type where that did not work."""
+    done = subprocess.run([str(ROOT / "tools" / "bootstrap"), "card"], cwd=ROOT, check=False)
+    return ["pyscard: tools/bootstrap card"] if done.returncode else []
+
+
 def check() -> Result:
     """``make check``, counted as one test."""
     begin = time.monotonic()
@@ -58,10 +65,35 @@ def pytest(stage: str, *arguments: str) -> Callable[[], Result]:
     return run
 
 
+def program(stage: str, path: str) -> Callable[[], Result]:
+    """A stage that is one program with a line of its own, counted as one test."""
+
+    def run() -> Result:
+        begin = time.monotonic()
+        ok = subprocess.run([sys.executable, path], cwd=ROOT, check=False).returncode == 0
+        return Result(stage, time.monotonic() - begin, Counts(int(ok), int(not ok), 0), ok)
+
+    return run
+
+
+def java_card() -> Result:
+    """Maven's build and tests of the Java Card applet, counted as it counts; one skipped test without Java."""
+    begin = time.monotonic()
+    if not applet.have_java():
+        return Result("applet", 0.0, Counts(0, 0, 1), True)
+    ok = applet.test() == 0
+    found = [counts(report) for report in applet.BUILT.glob(applet.REPORTS)]
+    passed, failed, skipped = map(sum, zip(*found, strict=True)) if found else (0, 0, 0)
+    return Result("applet", time.monotonic() - begin, Counts(passed, failed or int(not ok), skipped), ok)
+
+
 STAGES: dict[str, Callable[[], Result]] = {
     "check": check,
     "unit": pytest("unit", "-n", "2", *(folder for folder in UNIT if (ROOT / folder).is_dir())),
-    "contract": pytest("contract", "-n", "2", "--dist", "loadfile", "tests/contract"),
+    "applet": java_card,
+    "contract": pytest("contract", "-n", "2", "--dist", "loadfile", "tests/contract", "--ignore-glob=*/test_card*"),
+    "card": pytest("card", "-n", "2", *sorted(str(path) for path in (ROOT / "tests" / "contract").glob("test_card*.py"))),
+    "switch": program("switch", "tests/faults/switch_faults.py"),
     "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run"),
     "faults": pytest("faults", *TWO_AT_ONCE, "tests/faults"),
 }
@@ -71,7 +103,7 @@ def main() -> None:
     chosen = sys.argv[1:] or list(STAGES)
     if unknown := set(chosen) - set(STAGES):
         sys.exit(f"simway: no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
-    absent = system_packages.ensure()
+    absent = system_packages.ensure() + pyscard()
     results = []
     for stage in chosen:
         print(f"\n--- {stage}", flush=True)

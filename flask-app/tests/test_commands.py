@@ -14,7 +14,7 @@ def test_a_provider_is_resolved_from_the_inventory(house: House) -> None:
     with pytest.raises(use_cases.NoInventory):
         use_cases.switch_carrier(house.store, "demo", provider="Beta", actor="api", now_us=T0_US)
     inventory(house)
-    command = use_cases.switch_carrier(house.store, "demo", provider="bETA", actor="api", now_us=T0_US)
+    command = use_cases.switch_carrier(house.store, "demo", provider="bETA", force_reason="no third", actor="api", now_us=T0_US)
     assert (command.target_iccid, command.provider) == (BETA, "bETA")
     for provider, error in (("Alpha", use_cases.AlreadyEnabled), ("Gamma", use_cases.UnknownProfile)):
         with pytest.raises(error):

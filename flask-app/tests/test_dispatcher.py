@@ -11,7 +11,7 @@ from simway_flask_app import commands as use_cases
 from simway_flask_app.device_events import SEALS_MAX
 from simway_flask_app.dispatcher import EXPIRE_GRACE_US
 from simway_flask_app.gauges import LedgerGauges
-from simway_flask_app.store.commands import ANSWER_GRACE_US
+from simway_flask_app.store.accepting import ANSWER_GRACE_US
 from simway_flask_app.store.port import Command, NotCancellable
 from simway_flask_app.store.schema import dead_letters
 from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
@@ -58,7 +58,7 @@ def test_a_target_that_is_no_iccid_fails_and_holds_nobody_up(house: House) -> No
     inventory(house)
     with house.store.transaction() as connection:
         connection.exec_driver_sql("UPDATE inventories SET profiles = replace(profiles, '8949000000000000029', 'x')")
-    command = use_cases.switch_carrier(house.store, "demo", iccid="x", actor="api", now_us=T0_US)
+    command = house.switch(iccid="x")
     following = house.ping()
     house.turn()
     assert house.store.command("demo", command.command_id).reason == "bad_target"
@@ -195,6 +195,24 @@ def test_what_was_sealed_too_low_and_not_sent_is_sealed_anew(house: House) -> No
     command = house.ping()
     house.attach(last_counter=7)
     assert [(m.command_id, m.counter) for m in house.downlink()] == [(command.command_id, 1), (command.command_id, 8)]
+
+
+def test_a_switch_that_a_gateway_sent_and_died_before_it_said_so_is_proved_all_the_same(house: House) -> None:
+    house.attach()
+    command = house.switch(deadline_s=60)
+    house.attach(BETA, last_counter=1)
+    assert house.state(command) == "SENT", "the device has taken its counter"
+    assert house.event(command, "sent", iccid=BETA) == "SENT", "the next gateway sends it again, over the new carrier"
+    assert house.event(command, "result", iccid=BETA, outcome="executed", evidence={"proof": "bearer"}) == "CONFIRMING"
+    assert [(message.type, message.counter) for message in house.downlink()] == [("command", 1), ("confirm", 1)]
+
+
+def test_a_counter_that_was_another_commands_is_refused_and_sealed_anew(house: House) -> None:
+    command = house.ping()
+    house.attach(last_counter=1)
+    refused: dict[str, Any] = {"outcome": "refused", "reason": "counter", "evidence": {"last_counter": 1}}
+    assert house.event(command, "result", **refused) == "QUEUED"
+    assert [(m.command_id, m.counter) for m in house.downlink()] == [(command.command_id, 1), (command.command_id, 2)]
 
 
 def test_a_command_refused_for_its_counter_is_sealed_anew_under_its_id(house: House) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from simway_flask_app import commands as use_cases
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.ledger import Event
 from simway_flask_app.store.port import StoreUnavailable
 from simway_flask_app.web import limits
 from simway_flask_app.web.app import services_of
 from simway_flask_app.web.changes import Changes, Message
-from simway_flask_app.web.context import utc_now_us
 from simway_flask_app.web.live import LiveEvents, Stream, TooManyStreams
 from simway_testing.waiting import wait_for
 from simway_testing.web_site import DEVICE, ICCIDS, Site

@@ -16,6 +16,7 @@ from simway_modem_client.journal import Journal
 from simway_modem_client.keys import CardKey
 from simway_modem_client.link import Link
 from simway_modem_client.outbox import Outbox
+from simway_modem_client.terminal import SimTerminal, platform_at
 from simway_protocol import senml
 from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
 from simway_protocol.outcomes import Outcome
@@ -24,6 +25,8 @@ from simway_protocol.sim.es10c import EnableProfile, ProfileId
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.events import CommandProgress, DataReceived, ServerEvent, SessionAttached
 from simway_protocol.udp.server import CookiePeriod, ServerEndpoint
+from simway_virtual_sim.radio import VirtualRadio
+from simway_virtual_sim.radio_coverage import Coverage
 
 DEVICE = "truck-7"
 KEY = bytes(range(32))
@@ -141,8 +144,11 @@ class Server:
 class World:
     """One device, one server, and the network between them."""
 
-    def __init__(self, folder: Path, *, seed: int = 1, loss: float = 0.0, outbox_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self, folder: Path, *, seed: int = 1, loss: float = 0.0, outbox_bytes: int = 1_000_000, sim_speaks: bool = False
+    ) -> None:
         self.folder = folder
+        self.sim_speaks = sim_speaks
         self.now_us = START_US
         self.net = Net(seed, loss)
         self.random = random.Random(seed + 1)
@@ -150,6 +156,7 @@ class World:
         self.outbox_bytes = outbox_bytes
         self.opened = 0
         self.path_trouble = ""
+        self.coverage = Coverage()
         self._next_command = 1
         self.wrap_card: Callable[[Any], Any] = lambda card: card
         self.boot()
@@ -159,24 +166,35 @@ class World:
     def boot(self, *, start: bool = True) -> None:
         self.off = False
         settings = {"state_file": str(self.folder / "sim.json")}
-        self.sim = SimCard(lambda: self.wrap_card(open_card("virtual", settings)))
-        if not self.sim.use().applet_status().personalised:
-            self.sim.use().applet_personalise(KEY, 1)
         self.journal = Journal(self.folder / "journal.db")
         self.outbox = Outbox(self.folder / "outbox.db", max_bytes=self.outbox_bytes)
+        self.radio = VirtualRadio(lambda: self.coverage, clock_s=lambda: self.now_us / 1e6)
+        self.sim = SimCard(
+            lambda: self.wrap_card(open_card("virtual", settings)), terminal=self._terminal() if self.sim_speaks else None
+        )
+        if not self.sim.use().applet_status().personalised:
+            self.sim.use().applet_personalise(KEY, 1)
         self.endpoint = ClientEndpoint(device=DEVICE, key_version=1, random=self.random.randbytes)
         keys = CardKey(self.sim, 1, survives_switch=True)
+        self._passes: Callable[[], bool] = lambda: False
         self.link = Link(
-            endpoint=self.endpoint, outbox=self.outbox, keys=keys, sim=self.sim, path=self,
+            endpoint=self.endpoint, outbox=self.outbox, keys=keys, sim=self.sim, path=self, bearer=self.radio,
             boot_counter=self.journal.count_boot(), last_counter=lambda: self.journal.last_counter, clock_us=lambda: self.now_us,
             rng=random.Random(self.random.random()), agent_of=lambda link: Agent(
                 device=DEVICE, keys=keys, sim=self.sim, journal=self.journal, uplink=self.endpoint,
-                clock_us=lambda: self.now_us, reattach=link.reattach, describe=link.describe,
+                clock_us=lambda: self.now_us, reattach=link.reattach, describe=link.describe, registration=link.registration,
+                proof=self.radio.proof,
             ),
         )  # fmt: skip
         self.agent = self.link.agent
         if start:
             self.link.start()
+
+    def _terminal(self) -> SimTerminal:
+        return SimTerminal(
+            device=DEVICE, outbox=self.outbox, clock_us=lambda: self.now_us, registration=self.radio.registration,
+            is_platform=platform_at("127.0.0.1", 6001),
+        )  # fmt: skip
 
     def power_off(self) -> None:
         """Whatever was under way in the device's memory is gone."""
@@ -189,6 +207,7 @@ class World:
         self.opened += 1
         if self.path_trouble:
             raise OSError(self.path_trouble)
+        self._passes = self.radio.open_gate()
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -204,7 +223,7 @@ class World:
         for to_server, datagram in self.net.due(self.now_us):
             if to_server:
                 self.server.handle(self.server.endpoint.receive(datagram, CLIENT, self.now_us))
-            else:
+            elif self._passes():
                 self.link.receive(datagram)
         self._send_down()
 
@@ -225,7 +244,8 @@ class World:
 
     def _send_up(self) -> None:
         for datagram in self.link.take_output():
-            self.net.send(True, datagram, self.now_us)
+            if self._passes():
+                self.net.send(True, datagram, self.now_us)
 
     def _send_down(self) -> None:
         for datagram, address in self.server.endpoint.take_output(self.now_us):

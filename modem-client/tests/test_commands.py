@@ -65,7 +65,7 @@ def test_a_switch_is_closed_only_after_its_confirmation(world) -> None:
     assert result.outcome == "executed"
     assert result.iccid == target, "reported from a session attached by the target"
     assert (result.evidence["iccid_before"], result.evidence["iccid_after"]) == (before, target)
-    assert result.evidence["proof"] == "card-only"
+    assert result.evidence["proof"] == "bearer"
     assert result.evidence["imsi_after"]
     names = [apdu["name"] for apdu in result.evidence["apdus"]]
     assert any("EnableProfile" in name for name in names)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simway_protocol.errors import LocalError, PeerError
-from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, proactive, status, store_data, tlv
+from simway_protocol.sim import apdu, applet, es10b, es10c, euicc_info, files, numbering, proactive, status, store_data, tlv
 from simway_protocol.sim.apdu import Command
 from simway_protocol.sim.card import CardError, expect_success
 from simway_protocol.sim.es10c import ProfileClass, ProfileId, ProfileInfo, ProfileState
@@ -123,7 +123,7 @@ DECODERS = [
     es10c.decode_eid_response,
     es10c.decode_profiles_response, lambda data: es10c.decode_result(data, 0xBF31), es10b.Notification.decode,
     es10b.ListNotification.decode, es10b.RemoveNotification.decode, es10b.decode_notifications_response,
-    es10b.decode_addresses_response, es10b.decode_rat_response, es10b.decode_info_2_response, es10b.decode_operation,
+    euicc_info.decode_addresses_response, euicc_info.decode_rat_response, euicc_info.decode_info_2_response, es10b.decode_operation,
     proactive.ProactiveCommand.decode, proactive.TerminalResponse.decode, numbering.decode_iccid, numbering.decode_eid,
     numbering.decode_imsi, files.DirEntry.decode, files.Fcp.decode, applet.decode_answer, applet.decode_verify,
     applet.decode_personalise, applet.decode_status, tlv.decode, tlv.decode_tags, tlv.decode_integer,

@@ -5,12 +5,10 @@ import contextlib
 import pytest
 from simway_protocol import vectors
 from simway_protocol.errors import PeerError
-from simway_protocol.sim import es10b, es10c, numbering
+from simway_protocol.sim import es10b, es10c, euicc_info, numbering
 from simway_protocol.sim.apdu import Command
 from simway_protocol.sim.es10b import Operation
 from simway_protocol.sim.es10c import ProfileClass, ProfileId, ProfileInfo, ProfileState
-from simway_protocol.sim.proactive import ProactiveCommand, TerminalResponse
-from simway_protocol.sim.tlv import Tlv
 
 
 def _cases(name):
@@ -77,7 +75,7 @@ def _operations(names):
 
 
 def _info_2(value):
-    return es10b.EuiccInfo2(**{**value, "ci_keys": tuple(bytes.fromhex(key) for key in value["ci_keys"])})
+    return euicc_info.EuiccInfo2(**{**value, "ci_keys": tuple(bytes.fromhex(key) for key in value["ci_keys"])})
 
 
 REQUESTS = {
@@ -94,9 +92,9 @@ REQUESTS = {
     "RemoveNotificationFromList": (es10b.RemoveNotification, lambda value: es10b.RemoveNotification(value["seq"])),
 }
 GETS = {
-    "GetEuiccConfiguredAddresses": es10b.TAG_GET_ADDRESSES,
-    "GetRAT": es10b.TAG_GET_RAT,
-    "GetEUICCInfo2": es10b.TAG_GET_EUICC_INFO_2,
+    "GetEuiccConfiguredAddresses": euicc_info.TAG_GET_ADDRESSES,
+    "GetRAT": euicc_info.TAG_GET_RAT,
+    "GetEUICCInfo2": euicc_info.TAG_GET_EUICC_INFO_2,
 }
 RESPONSES = {
     "GetEID": (es10c.encode_eid_response, es10c.decode_eid_response, lambda value: value["eid"]),
@@ -106,12 +104,12 @@ RESPONSES = {
         lambda value: [_notification(item) for item in value["notifications"]],
     ),
     "GetEuiccConfiguredAddresses": (
-        es10b.encode_addresses_response,
-        es10b.decode_addresses_response,
-        lambda value: es10b.Addresses(**value),
+        euicc_info.encode_addresses_response,
+        euicc_info.decode_addresses_response,
+        lambda value: euicc_info.Addresses(**value),
     ),
-    "GetRAT": (es10b.encode_rat_response, es10b.decode_rat_response, lambda value: bytes.fromhex(value["rules"])),
-    "GetEUICCInfo2": (es10b.encode_info_2_response, es10b.decode_info_2_response, _info_2),
+    "GetRAT": (euicc_info.encode_rat_response, euicc_info.decode_rat_response, lambda value: bytes.fromhex(value["rules"])),
+    "GetEUICCInfo2": (euicc_info.encode_info_2_response, euicc_info.decode_info_2_response, _info_2),
 }
 RESULT_TAGS = {
     "EnableProfile": es10c.TAG_ENABLE_PROFILE,
@@ -144,7 +142,7 @@ def test_es10(case):
     name, kind = case["function"].split(".")
     value = case["value"]
     if kind == "request" and name in GETS:
-        expected, built = b"", es10b.Get(GETS[name]).encode()
+        expected, built = b"", euicc_info.Get(GETS[name]).encode()
     elif kind == "request":
         expected = REQUESTS[name][1](value)
         built = expected.encode()
@@ -176,31 +174,7 @@ def test_a_refused_list_of_profiles_is_an_error_with_its_code():
     assert es10c.encode_profiles_error(case["value"]["error"]) == _bytes(case)
 
 
-# --- proactive commands and numbers ------------------------------------------------------------------------------------
-
-
-def _proactive(case):
-    value = dict(case["value"])
-    value["items"] = tuple(Tlv(int(tag, 16), bytes.fromhex(data)) for tag, data in value["items"])
-    if case["kind"] == "command":
-        return ProactiveCommand(**value)
-    return TerminalResponse(**{**value, "additional": bytes.fromhex(value["additional"])})
-
-
-@pytest.mark.parametrize("case", _cases("sim_proactive"))
-def test_proactive(case):
-    expected = _proactive(case)
-    assert expected.encode() == _bytes(case)
-    assert type(expected).decode(_bytes(case)) == expected
-
-
-@pytest.mark.parametrize("case", _cases("sim_proactive"))
-def test_proactive_cut_at_each_byte(case):
-    kind, whole = type(_proactive(case)), _bytes(case)
-    for at in range(len(whole)):
-        with pytest.raises(PeerError):
-            kind.decode(whole[:at])
-
+# --- numbers -----------------------------------------------------------------------------------------------------------
 
 CODINGS = {
     "iccid": (numbering.encode_iccid, numbering.decode_iccid),

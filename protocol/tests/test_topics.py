@@ -47,7 +47,18 @@ def test_partitions_retention_and_compaction_are_those_of_the_design():
 
 def test_every_event_of_a_device_has_an_example():
     tags = {example.value["type"] for example in TOPICS["device-events"].examples}
-    assert tags == {"attached", "detached", "command", "inventory"}
+    assert tags == {"attached", "detached", "command", "inventory", "audit_anchor"}
+
+
+def test_an_inventory_of_before_fallback_and_rules_still_decodes():
+    old = (
+        b'{"type":"inventory","device":"demo","gateway":"udp","generation":64,"t_us":1,"eid":"89","active_iccid":"8949",'
+        b'"profiles":[{"iccid":"8949","aid":"a0","state":"enabled"}]}'
+    )
+    message = messages.decode("device-events", old)
+    assert (message.os_version, message.smdp) == ("", "")
+    assert [(profile.fallback, profile.rules, profile.profile_class) for profile in message.profiles] == [(False, [], "operational")]
+    assert messages.encode(message) == old
 
 
 @pytest.mark.parametrize("example", TOPICS["downlink"].examples, ids=lambda example: example.note)

@@ -46,7 +46,5 @@ def test_dialogue(kind, case, tmp_path):
 
 def test_the_cases_ask_only_for_what_a_card_can_be_said_to_do():
     for case in CASES:
-        assert CAPABILITIES.issuperset(case["needs"]), case["name"]
-    for capability in CAPABILITIES:
-        assert any(capability in case["needs"] for case in CASES), capability
+        assert CAPABILITIES.keys() >= set(case["needs"]), case["name"]
     assert len({case["name"] for case in CASES}) == len(CASES)

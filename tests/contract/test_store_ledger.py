@@ -157,10 +157,10 @@ def test_a_command_of_another_device_is_unknown(store: SqlStore, device: str) ->
             store.request_cancel(*wrong, actor="api", now_us=T0_US)
 
 
-def test_commands_come_newest_first_in_pages(store: SqlStore, device: str) -> None:
+def test_the_command_accepted_last_comes_first_in_pages(store: SqlStore, device: str) -> None:
     store.add_device(device, name="", now_us=T0_US)
-    made = [store.add_command(new_command(device), now_us=T0_US + n // 2) for n in range(7)]
-    wanted = sorted(made, key=lambda command: (command.created_us, command.command_id), reverse=True)
+    made = [store.add_command(new_command(device), now_us=T0_US + t_us) for t_us in (0, 5, 5, -9, 3, 0, -1)]  # a clock steps back
+    wanted = made[::-1]
     first = store.commands(device, limit=3)
     second = store.commands(device, limit=3, cursor=first.next_cursor)
     third = store.commands(device, limit=3, cursor=second.next_cursor)

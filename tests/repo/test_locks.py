@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from simway_testing import REPOSITORY
 
-LOCKS = ("requirements.lock", "requirements-run.lock", "tools/uv.txt")
+LOCKS = ("requirements.lock", "requirements-run.lock", "requirements-card.lock", "tools/uv.txt")
 PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^ ;\\]+)", re.MULTILINE)
 
 
@@ -57,3 +57,8 @@ def test_the_whole_lock_has_the_tools() -> None:
     groups = tomllib.loads(text("pyproject.toml"))["dependency-groups"]
     missing = set(map(canonical, groups["dev"])) - {name for name, _ in pins("requirements.lock")}
     assert not missing, f"run `make lock`: {missing}"
+
+
+def test_the_card_lock_has_what_reaches_a_reader() -> None:
+    groups = tomllib.loads(text("pyproject.toml"))["dependency-groups"]
+    assert set(map(canonical, groups["card"])) <= {name for name, _ in pins("requirements-card.lock")}

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from simway_protocol.sim import es10b, es10c, status
+from simway_protocol.sim import es10b, es10c, euicc_info, status
+from simway_protocol.sim.apdu import CHANNELS
 from simway_protocol.sim.files import DirEntry, Fcp
-from simway_virtual_sim.channels import CHANNELS_MAX
 from simway_virtual_sim.factory import new_card
-from simway_virtual_sim.filesystem import USIM_AID
 from simway_virtual_sim.uicc import ATR, Uicc
+from simway_virtual_sim.usim import USIM_AID
 
 CARD = new_card(lambda count: bytes(range(count)))
 FIRST, SECOND, THIRD = CARD.profiles
@@ -67,22 +67,22 @@ def store_data(card, request, cla="80"):
 
 
 def test_an_answer_waits_for_get_response_and_can_be_got_in_parts(card):
-    assert send(card, ISD_R) == ("", "611A")
+    assert send(card, ISD_R) == ("", "6121")
     first, sw = send(card, "00C0000010")
-    assert (len(first), sw) == (32, "610A")
-    rest, sw = send(card, "00C000000A")
-    assert (first + rest, sw) == ("6F188410A0000005591010FFFFFFFF8900000100A5049F6501FF", "9000")
+    assert (len(first), sw) == (32, "6111")
+    rest, sw = send(card, "00C0000011")
+    assert (first + rest, sw) == ("6F1F8410A0000005591010FFFFFFFF8900000100A5049F6501FFE0058203020202", "9000")
     assert send(card, "00C0000001") == ("", "6985")
 
 
 def test_le_makes_no_difference_to_a_command_with_data(card):
-    assert send(card, ISD_R + "00") == ("", "611A")
+    assert send(card, ISD_R + "00") == ("", "6121")
 
 
 def test_get_response_for_more_than_there_is_names_the_length(card):
     send(card, ISD_R)
-    assert send(card, "00C0000000") == ("", "6C1A")
-    assert send(card, "00C000001A")[1] == "9000"
+    assert send(card, "00C0000000") == ("", "6C21")
+    assert send(card, "00C0000021")[1] == "9000"
 
 
 def test_any_other_command_drops_what_waits(card):
@@ -95,7 +95,7 @@ def test_the_same_is_true_of_a_channel_of_its_own(card):
     send(card, "0070000001")
     send(card, "01" + ISD_R[2:])
     send(card, "80AA00000AA9088100820101830107")
-    assert send(card, "01C000001A")[1] == "9000"
+    assert send(card, "01C0000021")[1] == "9000"
 
 
 def test_a_list_longer_than_256_bytes_comes_in_turns(card):
@@ -120,7 +120,7 @@ def test_a_list_longer_than_256_bytes_comes_in_turns(card):
     ("00A40204023F00", "6A86"), ("00A4000401FF", "6A87"), ("00A40004020000", "6A82"), ("00A40004027FFF", "6A82"),
     ("00A4040007A0000000031010", "6A82"), ("00C0000000", "6985"), ("0070010000", "6A86"),
     ("0070800000", "6881"), ("0070800700", "6881"),
-    ("00B000000A", "6986"), ("00B201040A", "6986"), ("00B085000A", "6A82"), ("801200000B", "6985"),
+    ("00B000000A", "6986"), ("00B201040A", "6986"), ("00B087000A", "6A82"), ("801200000B", "6985"),
     ("801400000C810301010482028281830100", "6985"),
 ])  # fmt: skip
 def test_what_the_card_refuses(card, command, sw):
@@ -131,8 +131,8 @@ def test_what_the_card_refuses(card, command, sw):
 
 
 def test_channels_are_given_out_and_taken_back(card):
-    opened = [send(card, "0070000001") for _ in range(CHANNELS_MAX)]
-    assert opened == [(f"{number:02X}", "9000") for number in range(1, CHANNELS_MAX)] + [("", "6A81")]
+    opened = [send(card, "0070000001") for _ in range(CHANNELS)]
+    assert opened == [(f"{number:02X}", "9000") for number in range(1, CHANNELS)] + [("", "6A81")]
     assert send(card, "00708003 00") == ("", "9000")
     assert send(card, "0070000001") == ("03", "9000")
 
@@ -146,7 +146,7 @@ def test_a_channel_can_be_asked_for_by_number(card):
     assert send(card, "00700005") == ("", "9000")
     assert send(card, "00700005") == ("", "6A81")
     assert send(card, "01" + ISD_R[2:]) == ("", "6881")
-    assert send(card, "41" + ISD_R[2:])[1] == "611A"
+    assert send(card, "41" + ISD_R[2:])[1] == "6121"
     assert send(card, "41708000") == ("", "9000")
 
 
@@ -220,7 +220,7 @@ def test_ef_dir_leads_to_the_usim_and_its_imsi(card):
     assert send(card, "00B2010400") == ("", "6C26")
     assert DirEntry.decode(bytes.fromhex(send(card, "00B2010426")[0])) == DirEntry(USIM_AID, "USIM")
     assert DirEntry.decode(bytes.fromhex(send(card, "00B2020426")[0])) is None
-    assert [send(card, f"00B2{record}26")[1] for record in ("0304", "0004", "0102")] == ["6A83", "6A86", "6A86"]
+    assert [send(card, f"00B2{record}26")[1] for record in ("0304", "0004", "0102")] == ["6A83", "6A83", "6A86"]
     assert send(card, "00B201F426")[1] == "9000"
     assert send(card, "00B0000001") == ("", "6981")
     assert send(card, "00A4040C07A0000000871002") == ("", "9000")
@@ -311,9 +311,9 @@ def test_lists_search_and_filter(card):
 
 def test_the_rest_of_es10(card, store):
     get(card, ISD_R)
-    assert es10b.decode_info_2_response(bytes.fromhex(store_data(card, b"\xbf\x22\x00")[0])).svn == "2.2.2"
+    assert euicc_info.decode_info_2_response(bytes.fromhex(store_data(card, b"\xbf\x22\x00")[0])).svn == "2.2.2"
     assert store_data(card, b"\xbf\x43\x00") == ("BF4302A000", "9000")
-    assert es10b.decode_addresses_response(bytes.fromhex(store_data(card, b"\xbf\x3c\x00")[0])).smds == store.state.smds
+    assert euicc_info.decode_addresses_response(bytes.fromhex(store_data(card, b"\xbf\x3c\x00")[0])).smds == store.state.smds
     assert store_data(card, es10c.DeleteProfile(es10c.ProfileId.of(THIRD.aid)).encode()) == ("BF3303800100", "9000")
     assert store_data(card, es10c.SetNickname(SECOND.iccid, "spare").encode()) == ("BF2903800100", "9000")
     kept = es10b.decode_notifications_response(bytes.fromhex(store_data(card, b"\xbf\x28\x00")[0]))

@@ -75,6 +75,8 @@ COMMAND_SECONDS = Histogram(
 )
 
 # device
+DEVICE_BAD_DATAGRAMS = Counter("simway_device_bad_datagrams", "Datagrams that the device did not take", ["reason"])
+DEVICE_REFUSED_COMMANDS = Counter("simway_device_refused_commands", "Commands that the device refused to begin", ["reason"])
 DEVICE_OUTBOX_READINGS = Gauge("simway_device_outbox_readings", "Readings that wait in the device's outbox")
 DEVICE_OUTBOX_BYTES = Gauge("simway_device_outbox_bytes", "Bytes of the device's outbox")
 DEVICE_DROPPED = Counter("simway_device_dropped_readings", "Readings that the full outbox gave up")

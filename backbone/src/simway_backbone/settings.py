@@ -85,6 +85,11 @@ class Env:
             raise SettingError(f"{name} is not set, and has no default; set it to a path")
         return Path(value)
 
+    def optional_path(self, name: str) -> Path | None:
+        """As ``path``; None when it is not set."""
+        value = self._mapping.get(name)
+        return Path(value) if value else None
+
     def secret(self, name: str, default_file: str | Path | None = None) -> str:
         """As ``text``, with a default *file* instead of a default value: secrets have none."""
         if self._mapping.get(name) or self._mapping.get(f"{name}_FILE") or default_file is None:

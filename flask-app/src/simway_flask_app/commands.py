@@ -1,16 +1,21 @@
 """Use cases of commands: what may be asked of a device, checked before anything is queued (design, section 8).
 
 The web maps the errors to statuses: ``UnknownDevice``, ``UnknownCommand`` and ``UnknownProfile`` 404; ``AlreadyEnabled``,
-``AmbiguousProvider``, ``NoInventory``, ``DeviceRevoked`` and ``NotCancellable`` 409; ``BadRequest`` 422.
+``AmbiguousProvider``, ``NoInventory``, ``DeviceRevoked`` and ``NotCancellable`` 409; ``BadRequest`` 422. ``CommandRefused``, the
+word of ``policy`` in the transaction that would queue the command: 409, or 429 where waiting helps.
 """
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
+from functools import partial
 
 from simway_protocol.commands import DEADLINE_DEFAULT_S, DEADLINE_MIN_S
 from simway_protocol.messages import Profile
 
+from simway_flask_app import policy
+from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
 from simway_flask_app.store.port import Command, DeviceDetail, NewCommand, SimInventory, WebStore
 
 DEADLINE_MAX_S = 24 * 3600
@@ -63,27 +68,41 @@ class DeviceRevoked(CommandError):
 
 def switch_carrier(
     store: WebStore, device: str, *, iccid: str = "", provider: str = "", deadline_s: int | None = None,
-    expires_in_s: int | None = None, actor: str, now_us: int,
+    expires_in_s: int | None = None, force_reason: str = "", switches_per_day: int = SWITCHES_PER_DAY_DEFAULT, actor: str,
+    now_us: int,
 ) -> Command:  # fmt: skip
-    """Queues a carrier switch to ``iccid`` or to the one profile of ``provider`` (compared without case)."""
+    """Queues a carrier switch to ``iccid`` or to the one profile of ``provider`` (compared without case).
+
+    ``force_reason``: why rules are to be set aside that a person may set aside; empty: none. ``switches_per_day``: 0 for no cap.
+    """
     if bool(iccid) == bool(provider):
         raise BadRequest("name either an iccid or a provider")
     detail = _reachable(store, device)
-    target = _target(detail.inventory, iccid, provider)
+    target = _target(detail, iccid, provider)
     deadline_s = _within(DEADLINE_DEFAULT_S if deadline_s is None else deadline_s, DEADLINE_MIN_S, DEADLINE_MAX_S, "deadline_s")
-    return _queue(store, device, "switch", expires_in_s, actor, now_us, deadline_s, target, provider)
+    wanted = _new(device, "switch", expires_in_s, actor, now_us)
+    wanted = replace(
+        wanted,
+        deadline_s=deadline_s,
+        target_iccid=target,
+        provider=provider,
+        forced=bool(force_reason),
+        force_reason=force_reason,
+    )
+    judge = partial(policy.judge, forced=wanted.forced, switches_per_day=switches_per_day, now_us=now_us)
+    return store.add_command(wanted, now_us=now_us, judge=judge)
 
 
 def ping(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
     """Queues a ping: the device answers, and that is all."""
     _reachable(store, device)
-    return _queue(store, device, "ping", expires_in_s, actor, now_us)
+    return store.add_command(_new(device, "ping", expires_in_s, actor, now_us), now_us=now_us)
 
 
 def audit(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
     """Queues an audit: the device reports its SIM's inventory and its journal of the last switch."""
     _reachable(store, device)
-    return _queue(store, device, "audit", expires_in_s, actor, now_us)
+    return store.add_command(_new(device, "audit", expires_in_s, actor, now_us), now_us=now_us)
 
 
 def cancel(store: WebStore, device: str, command_id: str, *, actor: str, now_us: int) -> Command:
@@ -98,7 +117,8 @@ def _reachable(store: WebStore, device: str) -> DeviceDetail:
     return detail
 
 
-def _target(inventory: SimInventory | None, iccid: str, provider: str) -> str:
+def _target(detail: DeviceDetail, iccid: str, provider: str) -> str:
+    inventory = detail.inventory
     if inventory is None:
         return _without_inventory(iccid)
     found = _matching(inventory, iccid, provider)
@@ -106,7 +126,7 @@ def _target(inventory: SimInventory | None, iccid: str, provider: str) -> str:
         raise UnknownProfile(f"the SIM has no profile {iccid or provider!r}; its inventory lists what it has")
     if len(found) > 1:
         raise AmbiguousProvider(f"{len(found)} profiles are of {provider!r}: " + ", ".join(profile.iccid for profile in found))
-    if found[0].iccid == inventory.active_iccid:
+    if found[0].iccid == detail.active_iccid:
         raise AlreadyEnabled(f"profile {found[0].iccid} is the active one")
     return found[0].iccid
 
@@ -126,18 +146,9 @@ def _matching(inventory: SimInventory, iccid: str, provider: str) -> list[Profil
     return [profile for profile in inventory.profiles if profile.provider.casefold() == wanted]
 
 
-def _queue(
-    store: WebStore, device: str, kind: str, expires_in_s: int | None, actor: str, now_us: int,
-    deadline_s: int = DEADLINE_MIN_S, target: str = "", provider: str = "",
-) -> Command:  # fmt: skip
+def _new(device: str, kind: str, expires_in_s: int | None, actor: str, now_us: int) -> NewCommand:
     lasts_s = _within(EXPIRES_DEFAULT_S if expires_in_s is None else expires_in_s, 1, EXPIRES_MAX_S, "expires_in_s")
-    return store.add_command(
-        NewCommand(
-            command_id=secrets.token_hex(16), device=device, kind=kind, expires_us=now_us + lasts_s * 1_000_000,
-            deadline_s=deadline_s, actor=actor, target_iccid=target, provider=provider,
-        ),
-        now_us=now_us,
-    )  # fmt: skip
+    return NewCommand(secrets.token_hex(16), device, kind, now_us + lasts_s * 1_000_000, DEADLINE_MIN_S, actor)
 
 
 def _within(value: int, low: int, high: int, name: str) -> int:

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from simway_protocol.messages import Attached, CommandEvent, Detached, DeviceEvent, Inventory
+from simway_protocol.messages import Attached, AuditAnchor, CommandEvent, Detached, DeviceEvent, Inventory
 from sqlalchemy import Connection, select
 
-from simway_flask_app import ledger
+from simway_flask_app import anchors, ledger
 from simway_flask_app.ledger import Event, State
 from simway_flask_app.sealing import last_deadline_us, seal_confirm
-from simway_flask_app.store import commands, outbox, registry
+from simway_flask_app.store import alarms, commands, outbox, registry, trail, twins
+from simway_flask_app.store.accepting import ANSWER_GRACE_US
 from simway_flask_app.store.schema import devices
+from simway_flask_app.trail import Head, Signer
+from simway_flask_app.twin import Finding, Kind
 
 log = structlog.get_logger()
 
@@ -30,25 +33,40 @@ class DeviceEvents:
 
     def __init__(self, master_secret: bytes, *, on_alarm: Callable[[], object] = lambda: None) -> None:
         self.master_secret, self._on_alarm = master_secret, on_alarm
+        self._signer = Signer.of(master_secret)
 
     def apply(self, connection: Connection, event: DeviceEvent, now_us: int) -> None:
         """Takes one event."""
         if isinstance(event, Attached):
             registry.note_attached(connection, event)
+            twins.note_attached(connection, event.device, event.iccid, now_us)
             self._check_counter(connection, event.device, event.last_counter, event.t_us, now_us)
         elif isinstance(event, Detached):
             registry.note_detached(connection, event)
         elif isinstance(event, Inventory):
             registry.note_inventory(connection, event)
+            twins.note_report(connection, event.device, now_us)
+        elif isinstance(event, AuditAnchor):
+            self._check_anchor(connection, event, now_us)
         else:
             self._command(connection, event, now_us)
 
     def _check_counter(self, connection: Connection, device: str, reported: int, t_us: int, now_us: int) -> None:
-        """The device accepts only counters above ``reported``: what is sealed below that and not sent yet is sealed anew."""
+        """The device accepts only counters above ``reported``: what is sealed below that and not sent yet is sealed anew.
+
+        A command sealed with just that counter is most likely with the device, and the gateway died before it could say that it
+        sent it: it counts as sent, in a session before this one, so that this one can prove it. If not, the device refuses it
+        for its counter, and it is sealed anew then.
+        """
         if not registry.note_counter(connection, device, reported):
-            self._alarm(device, reported)
+            self._alarm(connection, device, reported, now_us)
             return
+        alarms.sync(connection, device, (), (Kind.COMMAND_COUNTER,), now_us)
         for row in commands.unsent(connection, device, reported):
+            if row.counter == reported:
+                after = ledger.move(row.kind, State.QUEUED, Event.SENT) or State.SENT
+                commands.transition(connection, row, after, actor=ACTOR, event=str(Event.SENT), t_us=t_us, now_us=now_us)
+                continue
             commands.transition(
                 connection, row, State.QUEUED, actor=ACTOR, event="unsealed", t_us=t_us, now_us=now_us, reason="counter",
                 counter=None,
@@ -78,7 +96,7 @@ class DeviceEvents:
         if happened in (Event.SENT, Event.RECEIVED) and (happened is Event.SENT or row.state != State.SENT):
             changes["sent_generation"] = event.generation
         if row.kind == "switch" and after in (State.EXECUTED, State.CONFIRMING):
-            changes["answer_by_us"] = last_deadline_us(row, now_us) + commands.ANSWER_GRACE_US
+            changes["answer_by_us"] = last_deadline_us(row, now_us) + ANSWER_GRACE_US
         actor = event.gateway if happened in (Event.SENT, Event.EXPIRE) else DEVICE
         proof = commands.proof(connection, row.command_id) if after is State.VERIFIED else {}
         commands.transition(
@@ -101,7 +119,7 @@ class DeviceEvents:
         if type(reported) is int and row.counter is not None and believed and reported < row.counter:
             return  # an answer to an earlier seal, come late
         if not believed:
-            self._alarm(row.device, reported)
+            self._alarm(connection, row.device, reported, now_us)
         if row.cancel_requested_us is not None:
             self._move(connection, row, Event.CANCELLED, event, now_us)  # it has not begun, and the refusal ends the CANCEL, too
         elif not believed or row.seals >= SEALS_MAX:
@@ -117,6 +135,7 @@ class DeviceEvents:
         journal = event.evidence.get("journal")
         if not isinstance(journal, dict):
             return
+        twins.note_audit(connection, audit.device, journal, now_us)
         for row in commands.unresolved(connection, audit.device):
             try:
                 reaches_back = _reaches_back(connection, journal, row, audit)
@@ -133,9 +152,27 @@ class DeviceEvents:
                     evidence={**proof, "audit": event.command_id},
                 )  # fmt: skip
 
-    def _alarm(self, device: str, reported: object) -> None:
+    def _alarm(self, connection: Connection, device: str, reported: object, now_us: int) -> None:
         self._on_alarm()
         log.error("a device reports a command counter that cannot be true; it is not believed", device=device, reported=reported)
+        text = f"The device reports command counter {reported}, which cannot be true. Was its journal replaced?"
+        alarms.sync(connection, device, [Finding(Kind.COMMAND_COUNTER, "", text)], (), now_us)
+
+    def _check_anchor(self, connection: Connection, event: AuditAnchor, now_us: int) -> None:
+        """What was anchored must still stand in the trail: a restored or trimmed store does not have it."""
+        head = Head(event.seq, event.hash)
+        if not self._signer.verify(head, event.signature):
+            log.error("an anchor of the audit trail that this platform did not sign", seq=event.seq)
+            return
+        if trail.stands(connection, head):
+            trail.note_anchor(connection, head, event.signature, event.t_us)
+            return
+        log.error("the audit trail lacks an entry whose hash was signed and anchored", seq=event.seq)
+        text = (
+            f"Entry {event.seq} of the audit trail was signed and anchored in the log, and is missing or another one now: the "
+            "store was restored from an older copy, or the trail was tampered with. GET /api/v1/audit/verify says where."
+        )
+        alarms.sync(connection, "", [Finding(Kind.AUDIT_TRAIL, anchors.subject_of(head), text)], (), now_us)
 
 
 def _reaches_back(connection: Connection, journal: dict[str, Any], row: Any, audit: Any) -> bool:

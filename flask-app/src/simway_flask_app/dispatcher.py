@@ -7,7 +7,6 @@ be repeated: a crash between two costs at most a message written twice, which ev
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from simway_flask_app import ledger, sealing
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.device_events import ACTOR, DeviceEvents
 from simway_flask_app.ledger import Event as Happening
 from simway_flask_app.ledger import State
@@ -43,17 +43,14 @@ EXPIRE_GRACE_US = 5_000_000
 PUBLISH_TIMEOUT_S = 15.0
 RECORDS_MAX = 500
 ROWS_MAX = 500
+LOOK_BACK_RECORDS = 20_000
+LOOK_BACK_POLL_S = 1.0
 PAYLOAD_MAX_BYTES = 64 * 1024
 """So much of a record that cannot be applied is kept with its dead letter."""
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 
 Report = Callable[[str, str | None], None]
-
-
-def utc_now_us() -> int:
-    """The clock."""
-    return time.time_ns() // 1000
 
 
 def unheard(_name: str, _wrong: str | None) -> None:
@@ -72,6 +69,7 @@ class Dispatcher:
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
         self._reader: Reader | None = None
+        self._looked_back = False
 
     def run(self) -> None:
         """Dispatches until told to stop; waits for a log or store that is away."""
@@ -162,7 +160,35 @@ class Dispatcher:
         with self._store.reading() as connection:
             known = positions.load(connection, self._follower)
         self._next = {partition: known.get(partition, 0) for partition in range(self._log.partitions(TOPIC))}
+        self._look_back()
         return self._log.reader(TOPIC, self._next)
+
+    def _look_back(self) -> None:
+        """Holds the audit trail against the anchors of the last events again: a store may have been trimmed while we were out."""
+        if self._looked_back:
+            return
+        found = [record for partition, end in self._next.items() for record in self._tail(partition, end)]
+        with self._store.deciding() as connection:
+            for record in found:
+                if b'"audit_anchor"' in record.value:
+                    self._apply(connection, record, self._now_us())
+        self._looked_back = True
+
+    def _tail(self, partition: int, end: int) -> list[Record]:
+        start = max(self._log.bounds(TOPIC)[partition][0], end - LOOK_BACK_RECORDS)
+        found: list[Record] = []
+        reader = self._log.reader(TOPIC, {partition: start})
+        try:
+            while found[-1].offset + 1 < end if found else start < end:
+                records = reader.poll(LOOK_BACK_POLL_S, RECORDS_MAX)
+                if not records:
+                    break
+                found += records
+        except OffsetGone:
+            log.info("retention took old events while they were read again", partition=partition)
+        finally:
+            reader.close()
+        return [record for record in found if record.offset < end]
 
     def _announce(self, log_id: str) -> None:
         """A log that was never written to before knows no device, and no command that the last one held."""
@@ -172,7 +198,7 @@ class Dispatcher:
                 return
         log.info("a new log: announcing every device to it", log_id=log_id)
         now_us = self._now_us()
-        with self._store.transaction() as connection:
+        with self._store.deciding() as connection:
             positions.advance(connection, follower, {0: (0, 1)})
             registry.announce(connection, now_us)
             for row in commands.unsent_everywhere(connection):
@@ -184,7 +210,7 @@ class Dispatcher:
     def _take(self, records: Sequence[Record]) -> None:
         now_us = self._now_us()
         moves = {record.partition: (self._next[record.partition], record.offset + 1) for record in records}
-        with self._store.transaction() as connection:
+        with self._store.deciding() as connection:
             positions.advance(connection, self._follower, moves)
             for record in records:
                 self._apply(connection, record, now_us)
@@ -228,7 +254,7 @@ class Dispatcher:
         with self._store.reading() as connection:
             if not self._has_work(connection, now_us):
                 return
-        with self._store.transaction() as connection:
+        with self._store.deciding() as connection:
             if drained:
                 self._expire(connection, now_us)
             for row in commands.to_cancel(connection, ROWS_MAX):

@@ -13,11 +13,17 @@ from simway_backbone.service import Service, StartError, run_service
 from simway_backbone.settings import SettingError, read_secret
 
 from simway_flask_app import init
+from simway_flask_app.anchors import PERIOD_S as ANCHOR_PERIOD_S
+from simway_flask_app.anchors import Anchors
+from simway_flask_app.audits import PERIOD_S as AUDITS_PERIOD_S
+from simway_flask_app.audits import Audits
+from simway_flask_app.clock import utc_now_us as now_us
 from simway_flask_app.device_events import DeviceEvents
 from simway_flask_app.dispatcher import Dispatcher
-from simway_flask_app.dispatcher import utc_now_us as now_us
 from simway_flask_app.gauges import PERIOD_S as GAUGES_PERIOD_S
 from simway_flask_app.gauges import LedgerGauges
+from simway_flask_app.overdue import PERIOD_S as OVERDUE_PERIOD_S
+from simway_flask_app.overdue import refresh_overdue
 from simway_flask_app.periodic import Periodic
 from simway_flask_app.recorder import CONSUMER, TOPIC, Recorder, spare_the_collector
 from simway_flask_app.settings import (
@@ -33,6 +39,7 @@ from simway_flask_app.store.retention import PERIOD_S as RETENTION_PERIOD_S
 from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import Outcome, StoredReadings
+from simway_flask_app.trail import Signer
 
 log = structlog.get_logger()
 
@@ -64,6 +71,7 @@ def run_web(settings: WebSettings) -> None:
             admin_token=read_secret(settings.admin_token_file, "ADMIN_TOKEN_FILE"),
             session_secret=read_secret(settings.session_secret_file, "SESSION_SECRET_FILE").encode(),
             master_secret=read_master_secret(settings.master_secret_file),
+            switches_per_day=settings.switches_per_day,
         )
         url = settings.store.complete_url()
         checked = open_store(url)
@@ -129,6 +137,11 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     store = _open_store(service, settings.store)
     opened = _open_log(service, settings.log_url, "dispatcher")
     _repeat(service, "gauges", LedgerGauges(store, now_us=now_us).measure, GAUGES_PERIOD_S)
+    _repeat(service, "anchors", Anchors(store, Signer.of(master_secret), now_us=now_us).anchor, ANCHOR_PERIOD_S)
+    _repeat(service, "overdue", lambda: refresh_overdue(store, now_us()), OVERDUE_PERIOD_S)
+    if settings.audit_interval_s:
+        audits = Audits(store, settings.audit_interval_s, now_us=now_us)
+        _repeat(service, "audits", audits.queue_due, AUDITS_PERIOD_S)
     events = DeviceEvents(master_secret, on_alarm=metrics.COUNTER_ALARMS.inc)
     Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set).run()
 

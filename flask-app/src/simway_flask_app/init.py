@@ -42,7 +42,7 @@ def initialise(settings: InitSettings, *, now_us: Callable[[], int]) -> None:
         _make_grafana_role(settings, store)
         _make_topics(settings.log_url)
         with contextlib.suppress(DeviceExists):
-            store.add_device(settings.device, name="Demo device", now_us=now_us())
+            store.add_device(settings.device, name="Demo device", now_us=now_us(), actor="init")
             log.info("device registered", device=settings.device)
     finally:
         store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
+from simway_protocol.commands import FLAG_FORCE, Body, BodyType, Kind, command_mac, encode_body
 from simway_protocol.identity import derive_device_key
 from simway_protocol.messages import Downlink
 from simway_protocol.sim.es10c import EnableProfile, ProfileId
@@ -23,6 +23,7 @@ class CommandRow(Protocol):
     deadline_s: int
     expires_us: int
     answer_by_us: int
+    forced: int
 
 
 def seal_command(master_secret: bytes, row: CommandRow, counter: int, key_version: int) -> Downlink:
@@ -53,7 +54,7 @@ def _seal(
     body = encode_body(
         Body(
             body_type, row.device, bytes.fromhex(row.command_id), counter, key_version, expires_us, Kind[row.kind.upper()],
-            row.target_iccid, apdus, 0, row.deadline_s,
+            row.target_iccid, apdus, FLAG_FORCE if row.forced else 0, row.deadline_s,
         )
     )  # fmt: skip
     mac = command_mac(derive_device_key(master_secret, row.device, key_version), body)

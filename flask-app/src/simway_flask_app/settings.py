@@ -15,6 +15,11 @@ from simway_protocol.identity import MASTER_SECRET_BYTES, is_device_id
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
+
+AUDIT_INTERVAL_DEFAULT_S = 24 * 3600
+AUDIT_INTERVAL_MAX_S = 365 * 24 * 3600
+
 
 @dataclass(frozen=True)
 class StoreSettings:
@@ -60,7 +65,7 @@ class ServiceSettings:
 
 @dataclass(frozen=True)
 class WebSettings:
-    """``python -m simway_flask_app web``."""
+    """``python -m simway_flask_app web``. ``switches_per_day``: of one device; 0 for no cap."""
 
     store: StoreSettings
     master_secret_file: Path
@@ -70,6 +75,7 @@ class WebSettings:
     port: int
     log_level: str
     log_format: str
+    switches_per_day: int
 
     @classmethod
     def from_env(cls, mapping: Mapping[str, str]) -> WebSettings:
@@ -78,6 +84,7 @@ class WebSettings:
         return cls(
             StoreSettings.of(env), _master(env), _token(env), _session(env), env.text("WEB_HOST", "127.0.0.1"),
             env.port("WEB_PORT", 8000), *_logging(env),
+            env.integer("SWITCHES_PER_DAY", SWITCHES_PER_DAY_DEFAULT, least=0, most=100_000),
         )  # fmt: skip
 
 
@@ -108,18 +115,22 @@ class RecorderSettings:
 
 @dataclass(frozen=True)
 class DispatcherSettings:
-    """``python -m simway_flask_app dispatcher``."""
+    """``python -m simway_flask_app dispatcher``. ``audit_interval_s``: 0 for no scheduled audits."""
 
     log_url: str
     store: StoreSettings
     service: ServiceSettings
     master_secret_file: Path
+    audit_interval_s: int
 
     @classmethod
     def from_env(cls, mapping: Mapping[str, str]) -> DispatcherSettings:
         """Raises ``SettingError``."""
         env = Env(mapping)
-        return cls(_log(env), StoreSettings.of(env), ServiceSettings.of(env, "DISPATCHER_METRICS_PORT", 9103), _master(env))
+        return cls(
+            _log(env), StoreSettings.of(env), ServiceSettings.of(env, "DISPATCHER_METRICS_PORT", 9103), _master(env),
+            env.integer("AUDIT_INTERVAL_S", AUDIT_INTERVAL_DEFAULT_S, least=0, most=AUDIT_INTERVAL_MAX_S),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

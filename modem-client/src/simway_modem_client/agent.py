@@ -9,11 +9,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
+from simway_backbone import metrics
 from simway_protocol.commands import COMMAND_ID_BYTES, Body, BodyType, Kind, ResultOutcome, decode_body
 from simway_protocol.errors import LocalError, PeerError
+from simway_protocol.sim.bearer import PROOF_CARD_ONLY, Registration
 from simway_protocol.sim.card import CardError
 from simway_protocol.udp.events import CommandArrived, Settled
 
+from simway_modem_client.bearers.none import NoBearer
 from simway_modem_client.card import SimCard
 from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch
 from simway_modem_client.keys import KeyProvider
@@ -53,8 +56,9 @@ class Agent:
         uplink: Uplink,
         clock_us: Callable[[], int],
         reattach: Callable[[], None],
-        proof: str = "card-only",
+        proof: str = PROOF_CARD_ONLY,
         describe: Callable[[], dict[str, Any]] = dict,
+        registration: Callable[[], Registration] | None = None,
     ) -> None:
         self._device = device
         self._keys = keys
@@ -70,7 +74,8 @@ class Agent:
         self._inventory_digest = ""
         self.inventory: dict[str, Any] = {}
         self.switcher = Switcher(
-            journal=journal, sim=sim, reports=self, clock_us=clock_us, proof=proof, key_survives=keys.survives_switch
+            journal=journal, sim=sim, reports=self, clock_us=clock_us, proof=proof, key_survives=keys.survives_switch,
+            registration=registration or NoBearer().registration,
         )  # fmt: skip
 
     # --- life ------------------------------------------------------------------------------------------------------------
@@ -210,6 +215,7 @@ class Agent:
 
     def _refuse(self, body: Body, reason: str, evidence: dict[str, Any] | None = None) -> None:
         """Not journaled: the server may seal the same id anew."""
+        metrics.DEVICE_REFUSED_COMMANDS.labels(reason).inc()
         log.warning("command refused", reason=reason, command_id=body.command_id.hex())
         self._say(body.command_id, ResultOutcome.REFUSED, reason, evidence or {})
 

@@ -21,7 +21,7 @@ from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.keys import card_response
 
 from simway_modem_client.agent import Agent
-from simway_modem_client.bearers import NoBearer
+from simway_modem_client.bearers import Bearer, BearerUnusable, open_bearer
 from simway_modem_client.card import CardError, NoDriver, SimCard, open_card
 from simway_modem_client.journal import Journal
 from simway_modem_client.keys import CardKey, FileKey, KeyProvider, KeyUnusable, personalise, read_key_file
@@ -29,6 +29,8 @@ from simway_modem_client.link import Link
 from simway_modem_client.outbox import Outbox, OutboxClosed, OutboxStats
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.sources import Source, SourceReport
+from simway_modem_client.sources.signal import SignalSource
+from simway_modem_client.terminal import SimTerminal, platform_at
 from simway_modem_client.udp_loop import UdpLoop, UdpPath
 
 ROUND_S = 1.0
@@ -48,6 +50,7 @@ class ModemClient:
         self._source_over = threading.Event()
         self._counted: OutboxStats | None = None
         self._refresh_at_s = self._say_at_s = 0.0
+        self._has_radio = False
 
     def run(self, service: Service) -> None:
         """Until it is told to stop, or the source has ended and everything is acknowledged. Raises ``StartError``."""
@@ -59,41 +62,59 @@ class ModemClient:
         service.defer(journal.close)
         service.defer(self._outbox.close)
         self._service = service
-        sim = SimCard(lambda: open_card(self._settings.card, self._settings.card_settings))
+        bearer = make_bearer(self._settings)
+        self._has_radio = bearer.has_radio
+        service.defer(bearer.close)
+        self._clock_us = steady_clock()
+        self._sim = sim = SimCard(
+            lambda: open_card(self._settings.card, self._settings.card_settings), terminal=self._make_terminal(bearer)
+        )
         service.defer(sim.drop)
-        self._link, path = self._build(journal, sim)
+        self._link, path = self._build(journal, sim, bearer)
         loop = UdpLoop(self._link, path)
         service.defer(loop.close)
         self._outbox.on_commit = loop.wake
         service.on_stop(loop.wake)
         service.on_stop(self._outbox.interrupt)
         threading.Thread(target=self._run_source, name="source", daemon=True).start()
+        if bearer.has_radio and self._settings.signal_interval_s:
+            threading.Thread(target=self._run_signal, args=[bearer], name="signal", daemon=True).start()
         self._refresh()
         loop.run(self._is_over, self._refresh)
         self._write_status(attached=False)
 
     # --- startup -------------------------------------------------------------------------------------------------------
 
-    def _build(self, journal: Journal, sim: SimCard) -> tuple[Link, UdpPath]:
+    def _build(self, journal: Journal, sim: SimCard, bearer: Bearer) -> tuple[Link, UdpPath]:
         settings = self._settings
         keys = make_keys(settings, sim, may_be_away=journal.open_switch() is not None)
         endpoint = ClientEndpoint(device=settings.device, key_version=keys.key_version, random=os.urandom)
-        bearer = NoBearer()
         path = UdpPath(bearer, settings.server_host, settings.server_port, settings.local_port)
-        clock_us = steady_clock()
+        clock_us = self._clock_us
 
         def agent_of(link: Link) -> Agent:
             return Agent(
                 device=settings.device, keys=keys, sim=sim, journal=journal, uplink=endpoint, clock_us=clock_us,
                 reattach=link.reattach, proof=bearer.proof, describe=link.describe,
+                registration=bearer.registration,
             )  # fmt: skip
 
         link = Link(
-            endpoint=endpoint, outbox=self._outbox, agent_of=agent_of, keys=keys, sim=sim, path=path,
+            endpoint=endpoint, outbox=self._outbox, agent_of=agent_of, keys=keys, sim=sim, path=path, bearer=bearer,
             boot_counter=journal.count_boot(), last_counter=lambda: journal.last_counter, clock_us=clock_us,
             rng=random.Random(),
         )  # fmt: skip
         return link, path
+
+    def _make_terminal(self, bearer: Bearer) -> SimTerminal | None:
+        """None where the SIM sits in a modem, which is its terminal."""
+        settings = self._settings
+        if settings.card == "at":
+            return None
+        return SimTerminal(
+            device=settings.device, outbox=self._outbox, clock_us=self._clock_us, registration=bearer.registration,
+            is_platform=platform_at(settings.server_host, settings.server_port),
+        )  # fmt: skip
 
     def _run_source(self) -> None:
         try:
@@ -108,6 +129,13 @@ class ModemClient:
         if self.report.error:
             log.error("the source ended early", why=self.report.error)
         self._source_over.set()
+
+    def _run_signal(self, bearer: Bearer) -> None:
+        """Ends with the source, so that what is waited for to be acknowledged comes to an end."""
+        try:
+            SignalSource(bearer.registration, self._settings.signal_interval_s).run(self._outbox, self._source_over)
+        except OutboxClosed:
+            log.info("signal readings were stopped")
 
     # --- main loop -----------------------------------------------------------------------------------------------------
 
@@ -155,9 +183,20 @@ class ModemClient:
             "server": f"{self._settings.server_host}:{self._settings.server_port}",
             "session": asdict(state) | {"attached": attached, "rtt_us": self._link.endpoint.rtt_us},
             "sim": self._link.agent.inventory,
+            "toolkit": self._sim.terminal.describe() if self._sim.terminal else None,
+            "bearer": self._settings.bearer,
+            "registration": self._link.registration().evidence() if self._has_radio else {},
             "source": self._settings.source,
         }
         write_atomically(self._settings.status_path, json.dumps(status))
+
+
+def make_bearer(settings: ModemSettings) -> Bearer:
+    """What carries the datagrams. Raises ``StartError``."""
+    try:
+        return open_bearer(settings.bearer, settings.bearer_settings)
+    except BearerUnusable as error:
+        raise StartError(str(error)) from error
 
 
 def make_keys(settings: ModemSettings, sim: SimCard, *, may_be_away: bool) -> KeyProvider:

@@ -76,10 +76,31 @@ _SWITCH_COLUMNS = "command_id, previous, target, deadline_s, started_us, phase, 
 
 
 class Journal:
-    """Not thread-safe. Raises ``SqliteUnusable`` on opening, ``apsw.Error`` when the disk refuses."""
+    """Not thread-safe. Raises ``SqliteUnusable`` on opening (with what to do), ``apsw.Error`` when the disk refuses.
+
+    Opening reads the file whole: damage shows at start, not in the middle of a switch.
+    """
 
     def __init__(self, path: Path) -> None:
+        try:
+            self._db = self._open(path)
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, TypeError) as error:
+            raise sqlite.SqliteUnusable(
+                f"the journal {path} is damaged ({error}): a carrier switch may be open in it. Look which profile the SIM shows, "
+                "then move the file away: the device starts a new one, and the server goes on with its commands"
+            ) from error
+
+    def _open(self, path: Path) -> apsw.Connection:
         self._db = sqlite.connect(path)
+        try:
+            self._prepare(path)
+            self._check()
+        except BaseException:
+            self._db.close()
+            raise
+        return self._db
+
+    def _prepare(self, path: Path) -> None:
         with sqlite.immediate(self._db):
             version = self._db.pragma("user_version")
             if version == 0:
@@ -87,6 +108,16 @@ class Journal:
                 self._db.pragma("user_version", SCHEMA_VERSION)
             elif version != SCHEMA_VERSION:
                 raise sqlite.SqliteUnusable(f"{path} has schema {version}, not {SCHEMA_VERSION}: use the program that wrote it")
+
+    def _check(self) -> None:
+        """``ValueError`` when a page or a row is not what was written."""
+        found = str(rows.value(self._db, "PRAGMA quick_check(1)"))
+        if found != "ok":
+            raise ValueError(" ".join(found.split()))
+        for row in rows.fetch(self._db, f"SELECT {_COMMAND_COLUMNS} FROM commands"):
+            _command(row)
+        self.open_switch()
+        int(self._get("boot_counter", "0")), self.last_counter
 
     def close(self) -> None:
         """Closes the file."""
@@ -238,6 +269,12 @@ def read_last_command(connection: apsw.Connection) -> CommandRecord | None:
     """The newest command, over any connection to a journal's file."""
     row = rows.first(connection, f"SELECT {_COMMAND_COLUMNS} FROM commands ORDER BY n DESC LIMIT 1")
     return None if row is None else _command(row)
+
+
+def read_open_phase(connection: apsw.Connection) -> str:
+    """The phase of the open switch, over any connection to a journal's file; empty without one."""
+    row = rows.first(connection, "SELECT phase FROM switch")
+    return "" if row is None else str(row[0])
 
 
 def _command(row: Any) -> CommandRecord:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from simway_backbone import metrics
 from simway_protocol.errors import PeerError
-from simway_protocol.sim.card import CardError
+from simway_protocol.sim.bearer import Bearer, Registration
+from simway_protocol.sim.card import CardError, CardGone
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.events import (
     Acknowledged,
@@ -22,12 +24,14 @@ from simway_protocol.udp.events import (
     Challenged,
     ClientEvent,
     CommandArrived,
+    Refused,
     SessionLost,
     Settled,
 )
 from simway_protocol.udp.limiter import Limiter
 
 from simway_modem_client.agent import Agent
+from simway_modem_client.bearers.none import NoBearer
 from simway_modem_client.card import SimCard
 from simway_modem_client.keys import KeyProvider
 from simway_modem_client.outbox import Outbox
@@ -35,6 +39,8 @@ from simway_modem_client.sender import Sender
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 60.0
+REGISTRATION_POLL_S = 1.0
+"""How often a modem that is not on the network is asked again."""
 ATTACH_TIMEOUT_S = 20.0
 """An attach that takes longer begins anew: the name is resolved again, and the card read."""
 AUTHENTICATE_PER_S = 1
@@ -46,10 +52,6 @@ OUTBOX_POLL_S = 0.25
 """How often readings are looked for that another process put into the outbox."""
 
 log = structlog.get_logger(__name__)
-
-
-class PathError(OSError):
-    """The way to the server cannot be opened now; the text says what to check."""
 
 
 class Path(Protocol):
@@ -74,7 +76,10 @@ class LinkState:
 
 
 class Link:
-    """One device's link. Not thread-safe. ``clock_us``: one steady clock, UTC microseconds at its start."""
+    """One device's link. Not thread-safe. ``clock_us``: one steady clock, UTC microseconds at its start.
+
+    ``bearer``: whose registration is waited for before each attach; without one, this machine's own network.
+    """
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Link:
         keys: KeyProvider,
         sim: SimCard,
         path: Path,
+        bearer: Bearer | None = None,
         boot_counter: int,
         last_counter: Callable[[], int],
         clock_us: Callable[[], int],
@@ -97,6 +103,7 @@ class Link:
         self._keys = keys
         self._sim = sim
         self._path = path
+        self._bearer = bearer or NoBearer()
         self._boot_counter = boot_counter
         self._last_counter = last_counter
         self._clock_us = clock_us
@@ -105,6 +112,7 @@ class Link:
         self._attach_at_us: int | None = None
         self._attach_until_us: int | None = None
         self._attaching_iccid = ""
+        self._identity_until_us: int | None = None
         self._card_limit = Limiter(AUTHENTICATE_PER_S, AUTHENTICATE_BURST)
         self._challenge: Challenged | None = None
         self._reattach_wanted = False
@@ -127,6 +135,8 @@ class Link:
         now_us = self._clock_us()
         self._handle(self.endpoint.tick(now_us))
         self.agent.tick(now_us)
+        if self._sim.tick():
+            self.reattach()
         self._look_after_attach(now_us)
         self._answer_challenge()
         if self.endpoint.attached:
@@ -145,9 +155,29 @@ class Link:
         """The datagrams to send now."""
         return self.endpoint.take_output(self._clock_us())
 
+    def registration(self) -> Registration:
+        """The bearer's, as it is now. From any thread."""
+        return self._bearer.registration()
+
+    def use_identity(self) -> None:
+        """Reads who the card is now and has the bearer register as that. Raises ``CardError`` and ``PeerError``."""
+        uicc = self._sim.use()
+        iccid = uicc.iccid()
+        try:
+            imsi = uicc.imsi() if iccid else ""
+        except CardGone:
+            raise
+        except (CardError, PeerError) as error:
+            log.warning("the IMSI cannot be read; the bearer goes by the ICCID", error=str(error))
+            imsi = ""
+        self._bearer.use_identity(iccid, imsi)
+        self._attaching_iccid = iccid
+        self._identity_until_us = self._clock_us() + int(ICCID_POLL_S * 1e6)
+
     def reattach(self) -> None:
         """The card's identity may have changed: attach anew, at once."""
         self._failures = 0
+        self._identity_until_us = None
         self._reattach_wanted = True
         self._attach_at_us = self._clock_us()
 
@@ -162,22 +192,39 @@ class Link:
 
     def _attach(self, now_us: int) -> None:
         try:
-            iccid = self._sim.use().iccid()
+            if self._identity_until_us is None or now_us >= self._identity_until_us:
+                self.use_identity()
+            registration = self._bearer.registration()
+            if not (registration.registered and registration.data):
+                return self._wait_for_network(registration)
+            self._identity_until_us = None
             self._path.reopen()
         except (CardError, PeerError) as error:
             self._sim.drop()
             return self._failed(f"the SIM cannot be read: {error}")
         except OSError as error:
             return self._failed(str(error))
-        self._attaching_iccid = iccid
         self._reattach_wanted = False
         self._challenge = None
         self._attach_until_us = now_us + int(ATTACH_TIMEOUT_S * 1e6)
         self.endpoint.attach(
-            iccid=iccid, boot_counter=self._boot_counter, epoch=self._outbox.epoch, last_counter=self._last_counter(),
+            iccid=self._attaching_iccid,
+            boot_counter=self._boot_counter,
+            epoch=self._outbox.epoch,
+            last_counter=self._last_counter(),
             now_us=self._clock_us(),
-        )  # fmt: skip
+        )
         return None
+
+    def _wait_for_network(self, registration: Registration) -> None:
+        """Looks again in a second, for as long as it takes; no card is read meanwhile."""
+        trouble = f"not on the network: {registration_words(registration)}"
+        if trouble != self.state.trouble:
+            log.warning("not attached", why=trouble)
+        self.state.attached = self.endpoint.attached
+        self.state.trouble = trouble
+        self._attach_until_us = None
+        self._attach_at_us = self._clock_us() + int(REGISTRATION_POLL_S * 1e6)
 
     def _failed(self, trouble: str, at_least_s: float = 0.0) -> None:
         """Tries again later: exponential, with jitter, so that a thousand devices do not come back in one second."""
@@ -211,8 +258,9 @@ class Link:
                     self.agent.settled(event)
                 case BusyUntil():
                     self.state.trouble = "the server is busy"
-                case _:
+                case Refused():
                     self.state.refused_datagrams += 1
+                    metrics.DEVICE_BAD_DATAGRAMS.labels(event.reason).inc()
 
     def _answer_challenge(self) -> None:
         """Asks the key's holder, unless that was asked too often lately: then at a later tick."""
@@ -268,8 +316,23 @@ class Link:
         stats = self._outbox.stats()
         return {
             "iccid": self.state.iccid, "rtt_us": self.endpoint.rtt_us, "outbox_waiting": stats.waiting,
-            "outbox_dropped": stats.dropped_total,
+            "outbox_dropped": stats.dropped_total, "registration": self.registration().evidence(),
         }  # fmt: skip
+
+
+_CAUSE_WORDS = {
+    "no_identity": "no profile is enabled",
+    "no_coverage": "no coverage",
+    "attaching": "registering",
+    "denied": "the network refuses this SIM",
+    "no_data": "registered, but the network carries no data",
+    "modem_gone": "the modem does not answer",
+}
+
+
+def registration_words(registration: Registration) -> str:
+    """Why a modem is off the network, for people."""
+    return _CAUSE_WORDS.get(registration.cause, registration.cause or str(registration.state))
 
 
 def _refusal_words(reason: str) -> str:

@@ -17,7 +17,7 @@ from simway_backbone import sqlite
 
 from simway_modem_client.home import RunLock
 from simway_modem_client.journal import SCHEMA_VERSION as JOURNAL_SCHEMA
-from simway_modem_client.journal import read_last_command
+from simway_modem_client.journal import read_last_command, read_open_phase
 from simway_modem_client.outbox import read_stats
 from simway_modem_client.outbox_store import SCHEMA_VERSION as OUTBOX_SCHEMA
 from simway_modem_client.settings import ModemSettings
@@ -39,6 +39,8 @@ def gather(settings: ModemSettings) -> dict[str, Any]:
         "server": last.get("server", f"{settings.server_host}:{settings.server_port}"),
         "health": _health(settings),
         "sim": last.get("sim", {}),
+        "bearer": last.get("bearer", settings.bearer),
+        "registration": last.get("registration", {}),
         "session": last.get("session", {}),
         "outbox": _outbox(settings),
         "last_command": _last_command(settings),
@@ -52,6 +54,7 @@ def table(status: dict[str, Any]) -> str:
         ("device", f"{status['device']}, in {status['folder']}"),
         ("process", f"running, process {status['pid']}" if status["running"] else "not running: simway-modem run"),
         ("session", _session_words(status["running"], session, status["server"])),
+        ("radio", _radio_words(status["bearer"], status["registration"])),
         ("SIM", _sim_words(sim)),
         *[("", words) for words in _profile_words(sim)],
         ("outbox", _outbox_words(outbox)),
@@ -70,6 +73,19 @@ def _session_words(running: bool, session: dict[str, Any], server: str) -> str:
         return f"not attached to {server}: {session['trouble'] or 'attaching'}"
     rtt = f", round trip {session['rtt_us'] / 1000:.1f} ms" if session.get("rtt_us") else ""
     return f"attached to {server} {_ago(session['attached_since_us'])}, generation {session['generation']}{rtt}"
+
+
+def _radio_words(bearer: str, registration: dict[str, Any]) -> str:
+    if not registration:
+        return f"none (bearer {bearer}): this machine's own network" if bearer == "none" else f"not read yet (bearer {bearer})"
+    network = " ".join(str(registration[name]) for name in ("rat", "plmn") if name in registration)
+    levels = [
+        f"{label} {registration[name]:g} {unit}"
+        for name, label, unit in (("rsrp_dbm", "RSRP", "dBm"), ("rsrq_db", "RSRQ", "dB"), ("rssi_dbm", "RSSI", "dBm"))
+        if name in registration
+    ]
+    why = f"{registration['state']}: {registration['cause']}" if registration.get("cause") else registration["state"]
+    return ", ".join(part for part in (why, network, *levels, f"bearer {bearer}") if part)
 
 
 def _sim_words(sim: dict[str, Any]) -> str:
@@ -152,6 +168,11 @@ def _last_command(settings: ModemSettings) -> dict[str, Any]:
         "command_id": record.command_id.hex(), "kind": record.kind, "received_us": record.received_us,
         "outcome": record.outcome, "reason": record.reason, "closed": record.closed, "evidence": record.evidence,
     }  # fmt: skip
+
+
+def open_switch_phase(settings: ModemSettings) -> str:
+    """The phase of a carrier switch that is open in this device's folder; empty without one. Raises ``SqliteUnusable``."""
+    return _look(settings.journal_path, JOURNAL_SCHEMA, read_open_phase) or ""
 
 
 def _look(path: Path, schema: int, question: Callable[[apsw.Connection], T]) -> T | None:

@@ -12,6 +12,9 @@ to the journal *before* it carries out the actions; each action can be repeated,
 | ``reported`` | the server was told over the new way | CONFIRM; the deadline |
 | ``returning`` | going back, to the previous profile or the fallback | the card showing it |
 | ``failed``, ``rolled_back``, ``closed`` | over: the journal is closed | |
+
+A radio without coverage, or denied, ends nothing early: networks change their mind within minutes, and the deadline is what the
+operator chose to wait. What may begin, and which profile is the way back, is said in ``preflight``.
 """
 
 from __future__ import annotations
@@ -19,10 +22,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from simway_protocol.sim.bearer import Registration, RegistrationState
+
 BOOTS_MAX = 3
 """The deadline starts anew at boot, at most this often; the next boot goes back at once."""
-RETURN_ATTEMPTS_BEFORE_FALLBACK = 3
-"""So often the previous profile is tried before any other way back."""
+RETURN_RETRY_FIRST_S = 2.0
+RETURN_RETRY_MAX_S = 60.0
+RETURN_ATTEMPTS_AT_ONCE = 8
+"""While no profile is enabled, so many tries follow each other without a wait."""
+RETURN_ATTEMPTS_MAX = 12
+"""So often a readable card may refuse every way back before a device that is reachable where it is says so and stays there."""
+RETURN_RETRY_SLOW_S = 600.0
+"""Beyond that, one that is not reachable goes on trying at this pace: it has nothing else to hope for."""
 
 
 class Phase(StrEnum):
@@ -47,7 +58,11 @@ class Event(StrEnum):
     CARD_ON_WAY_BACK = "card_on_way_back"
     """The card shows the previous profile, or, when that could not be had, the fallback."""
     CARD_ELSEWHERE = "card_elsewhere"
-    """The card shows a third profile, or none."""
+    """The card shows a third profile."""
+    CARD_EMPTY = "card_empty"
+    """No profile is enabled at all: the device is cut off until one is."""
+    CARD_STALE = "card_stale"
+    """The files are not those of the enabled profile, resets or not: the next power-on may change the carrier."""
     CARD_UNREADABLE = "card_unreadable"
     ATTACHED = "attached"
     """Attached with the target's ICCID."""
@@ -55,6 +70,8 @@ class Event(StrEnum):
     DEADLINE = "deadline"
     BOOTED = "booted"
     BOOTED_TOO_OFTEN = "booted_too_often"
+    NO_WAY_BACK = "no_way_back"
+    """Attached where the card stands, after it refused every way back ``RETURN_ATTEMPTS_MAX`` times."""
 
 
 class Action(StrEnum):
@@ -69,6 +86,7 @@ class Action(StrEnum):
     REPORT_EXECUTED = "report_executed"
     REPORT_FAILED = "report_failed"
     REPORT_ROLLED_BACK = "report_rolled_back"
+    REPORT_STAYED = "report_stayed"
     REPORT_CLOSED = "report_closed"
 
 
@@ -87,6 +105,8 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.INTENT, _E.CARD_ON_TARGET): Step(_P.SWITCHED, (_A.REATTACH,)),
     (_P.INTENT, _E.CARD_ON_WAY_BACK): Step(_P.FAILED, (_A.REPORT_FAILED,)),
     (_P.INTENT, _E.CARD_ELSEWHERE): _BACK,
+    (_P.INTENT, _E.CARD_EMPTY): _BACK,
+    (_P.INTENT, _E.CARD_STALE): _BACK,
     (_P.INTENT, _E.CARD_UNREADABLE): Step(_P.INTENT, (_A.LOOK_LATER,)),
     (_P.INTENT, _E.DEADLINE): _BACK,
     (_P.INTENT, _E.BOOTED): Step(_P.INTENT, (_A.RESTART_DEADLINE, _A.LOOK_AT_CARD)),
@@ -95,6 +115,8 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.SWITCHED, _E.CARD_ON_TARGET): Step(_P.SWITCHED, (_A.REATTACH,)),
     (_P.SWITCHED, _E.CARD_ON_WAY_BACK): _RETURNED,
     (_P.SWITCHED, _E.CARD_ELSEWHERE): _BACK,
+    (_P.SWITCHED, _E.CARD_EMPTY): _BACK,
+    (_P.SWITCHED, _E.CARD_STALE): _BACK,
     (_P.SWITCHED, _E.CARD_UNREADABLE): Step(_P.SWITCHED, (_A.LOOK_LATER,)),
     (_P.SWITCHED, _E.ATTACHED): Step(_P.REPORTED, (_A.REPORT_EXECUTED,)),
     (_P.SWITCHED, _E.DEADLINE): _BACK,
@@ -105,6 +127,8 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.REPORTED, _E.ATTACHED): Step(_P.REPORTED, (_A.REPORT_EXECUTED,)),
     (_P.REPORTED, _E.CARD_ON_WAY_BACK): _RETURNED,
     (_P.REPORTED, _E.CARD_ELSEWHERE): _BACK,
+    (_P.REPORTED, _E.CARD_EMPTY): _BACK,
+    (_P.REPORTED, _E.CARD_STALE): _BACK,
     (_P.REPORTED, _E.CARD_UNREADABLE): Step(_P.REPORTED, (_A.LOOK_LATER,)),
     (_P.REPORTED, _E.CONFIRMED): Step(_P.CLOSED, (_A.REPORT_CLOSED,)),
     (_P.REPORTED, _E.DEADLINE): _BACK,
@@ -114,25 +138,36 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.RETURNING, _E.CARD_ON_WAY_BACK): _RETURNED,
     (_P.RETURNING, _E.CARD_ON_TARGET): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
     (_P.RETURNING, _E.CARD_ELSEWHERE): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
+    (_P.RETURNING, _E.CARD_EMPTY): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
+    (_P.RETURNING, _E.CARD_STALE): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
     (_P.RETURNING, _E.CARD_UNREADABLE): Step(_P.RETURNING, (_A.ENABLE_WAY_BACK_LATER,)),
+    (_P.RETURNING, _E.NO_WAY_BACK): Step(_P.FAILED, (_A.REPORT_STAYED,)),
     (_P.RETURNING, _E.BOOTED): _BACK,
     (_P.RETURNING, _E.BOOTED_TOO_OFTEN): _BACK,
 }  # fmt: skip
 
 
 _WHY_BACK = {
-    (_P.SWITCHED, _E.DEADLINE): "not_reachable",
-    (_P.REPORTED, _E.DEADLINE): "not_confirmed",
-}
-_WHY_BACK_BY_EVENT = {
-    _E.DEADLINE: "card_unreadable", _E.CARD_ELSEWHERE: "wrong_profile", _E.BOOTED_TOO_OFTEN: "booted_too_often",
-    _E.CARD_ON_WAY_BACK: "card_went_back",
+    _E.CARD_ELSEWHERE: "wrong_profile", _E.CARD_EMPTY: "card_empty", _E.CARD_STALE: "card_stale",
+    _E.CARD_ON_WAY_BACK: "card_went_back", _E.BOOTED_TOO_OFTEN: "booted_too_often",
 }  # fmt: skip
+_WHY_DEADLINE = {_P.INTENT: "card_unreadable", _P.REPORTED: "not_confirmed"}
 
 
-def why_back(phase: Phase, event: Event) -> str:
+def why_back(phase: Phase, event: Event, registration: Registration) -> str:
     """The reason that RESULT carries when ``event`` in ``phase`` makes the device go back, or finds it gone back."""
-    return _WHY_BACK.get((phase, event)) or _WHY_BACK_BY_EVENT.get(event, "")
+    if event is _E.DEADLINE:
+        return _WHY_DEADLINE.get(phase) or _why_unreachable(registration)
+    return _WHY_BACK.get(event, "")
+
+
+def _why_unreachable(registration: Registration) -> str:
+    """What the radio says at the deadline. ``not_reachable``: it carries data, and yet the server was not attached to."""
+    if registration.state == RegistrationState.DENIED:
+        return "registration_denied"
+    if not registration.registered:
+        return "no_coverage"
+    return "not_reachable" if registration.data else "no_data"
 
 
 def step(phase: Phase, event: Event) -> Step | None:
@@ -145,39 +180,13 @@ def boot_event(boots: int) -> Event:
     return Event.BOOTED if boots <= BOOTS_MAX else Event.BOOTED_TOO_OFTEN
 
 
-class Preflight(NamedTuple):
-    """What is known before a switch; ``profiles``: (ICCID, class, enabled) of each profile."""
+def return_wait_s(attempts: int, *, at_once: bool) -> float:
+    """How long to wait before the next try to go back, after ``attempts`` that failed on a readable card.
 
-    target: str
-    active: str
-    profiles: tuple[tuple[str, str, bool], ...]
-    key_survives: bool
-    request_is_enable_of_target: bool
-    switch_open: bool
-
-
-def refuse(known: Preflight) -> str:
-    """Why a switch must not begin, as the constant that RESULT carries; empty when it may."""
-    by_iccid = {iccid: (profile_class, enabled) for iccid, profile_class, enabled in known.profiles}
-    checks = (
-        (known.switch_open, "switch_open"),
-        (not known.request_is_enable_of_target, "not_an_enable_of_the_target"),
-        (not known.profiles, "not_an_euicc"),
-        (known.target not in by_iccid, "profile_not_found"),
-        (known.target == known.active or by_iccid.get(known.target, ("", False))[1], "already_enabled"),
-        (by_iccid.get(known.target, ("", False))[0] == "test", "test_profile"),
-        (not known.active or known.active not in by_iccid, "no_way_back"),
-        (not known.key_survives, "key_would_be_out_of_reach"),
-    )
-    return next((reason for failed, reason in checks if failed), "")
-
-
-def way_back(previous: str, target: str, profiles: tuple[tuple[str, str, bool], ...], attempts: int) -> str:
-    """Which profile to enable on the ``attempts``-th try (from 0): the previous one, and in its turn another operational one."""
-    others = [
-        iccid for iccid, profile_class, _enabled in profiles if profile_class == "operational" and iccid not in (previous, target)
-    ]
-    if attempts < RETURN_ATTEMPTS_BEFORE_FALLBACK or not others:
-        return previous
-    choices = [previous, *others]
-    return choices[(attempts - RETURN_ATTEMPTS_BEFORE_FALLBACK + 1) % len(choices)]
+    ``at_once``: no profile is enabled, and another way back was not tried yet.
+    """
+    if at_once:
+        return 0.0
+    if attempts >= RETURN_ATTEMPTS_MAX:
+        return RETURN_RETRY_SLOW_S
+    return float(min(RETURN_RETRY_FIRST_S * 2 ** max(attempts - 1, 0), RETURN_RETRY_MAX_S))

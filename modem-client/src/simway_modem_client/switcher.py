@@ -8,25 +8,21 @@ from typing import Any, Protocol
 
 import structlog
 from simway_protocol.commands import DEADLINE_MIN_S, Body, ResultOutcome
-from simway_protocol.errors import PeerError
-from simway_protocol.sim import es10c, tlv
-from simway_protocol.sim.card import CardError, CardGone
-from simway_protocol.sim.es10c import EnableProfile, EnableResult, ProfileId
+from simway_protocol.sim.bearer import Registration
+from simway_protocol.sim.es10c import EnableProfile, ProfileId
 
+from simway_modem_client import preflight
 from simway_modem_client import switch as workflow
 from simway_modem_client.card import SimCard
 from simway_modem_client.journal import Journal, OpenSwitch
-from simway_modem_client.switch import Action, Event, Phase, Preflight
+from simway_modem_client.preflight import Preflight
+from simway_modem_client.switch import Action, Event, Phase
+from simway_modem_client.switch_card import SwitchCard, look_before
+from simway_modem_client.switch_evidence import SwitchEvidence
 
-CAT_BUSY_TRIES = 4
-CAT_BUSY_WAIT_S = 0.5
-"""catBusy means that the card is in a proactive session, perhaps a REFRESH that nobody fetched or answered: before each further
-try it is answered, and the card reset."""
 LOOK_AGAIN_S = 2.0
-RETURN_RETRY_FIRST_S = 2.0
-RETURN_RETRY_MAX_S = 60.0
-APDUS_KEPT = 80
-"""APDUs in the evidence; the newest stay."""
+OBSERVE_S = 1.0
+"""While a switch waits for its new carrier, the radio is looked at this often."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +38,10 @@ class Reports(Protocol):
 
 
 class Switcher:
-    """At most one open switch. Not thread-safe; calls block on the card. ``clock_us``: the link's clock."""
+    """At most one open switch. Not thread-safe; calls block on the card. ``clock_us``: the link's clock.
+
+    ``registration``: the bearer's, as it is now. ``proof``: what an attach over that bearer proves.
+    """
 
     def __init__(
         self,
@@ -53,6 +52,7 @@ class Switcher:
         clock_us: Callable[[], int],
         proof: str,
         key_survives: bool,
+        registration: Callable[[], Registration],
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._journal = journal
@@ -61,17 +61,22 @@ class Switcher:
         self._clock_us = clock_us
         self._proof = proof
         self._key_survives = key_survives
-        self._wait = wait
+        self._registration = registration
+        self._card = SwitchCard(sim, clock_us, wait)
         self._due_us: int | None = None
         self._due: Action | None = None
         self._deadline_us: int | None = None
-        self._seen: Event | None = None
+        self._observe_us = 0
+        self._since_us = clock_us()
+        """When the carrier was last seen to have changed, or the start: registering and attaching are timed from then."""
+        self._seen = Event.CARD_UNREADABLE
         self.open: OpenSwitch | None = journal.open_switch()
 
     def boot(self) -> None:
         """Goes on with a switch that a power cut or restart left open."""
         if self.open is not None:
             log.warning("a carrier switch was open at start", phase=self.open.phase, boots=self.open.boots)
+            self.open.evidence["boots"] = self.open.boots
             self._happened(workflow.boot_event(self.open.boots))
 
     def begin(self, body: Body) -> str:
@@ -79,35 +84,47 @@ class Switcher:
 
         Raises ``CardError`` and ``PeerError`` when the card cannot be read beforehand; nothing has happened then.
         """
+        begin_us = self._clock_us()
         uicc = self._sim.use()
         uicc.take_evidence()
-        inventory = uicc.inventory()
-        active, profiles = inventory.active_iccid, inventory.profiles
-        known = Preflight(
-            target=body.target_iccid,
-            active=active,
-            profiles=tuple((p.iccid, p.message().profile_class, p.enabled) for p in profiles),
-            key_survives=self._key_survives,
-            request_is_enable_of_target=is_enable_of(body.apdus, body.target_iccid, {p.aid: p.iccid for p in profiles}),
-            switch_open=self.open is not None,
-        )
-        return self._begin_if_fit(body, known)
-
-    def _begin_if_fit(self, body: Body, known: Preflight) -> str:
-        reason = workflow.refuse(known)
-        if reason:
+        active, imsi, profiles = look_before(uicc)
+        request = preflight.enable_of(body.apdus, body.target_iccid, profiles)
+        reason = preflight.refuse(
+            Preflight(
+                target=body.target_iccid, active=active, profiles=profiles, key_survives=self._key_survives,
+                request_is_enable_of_target=request is not None, switch_open=self.open is not None, forced=body.forced,
+            )
+        )  # fmt: skip
+        if reason or request is None:
             return reason
-        evidence: dict[str, Any] = {"iccid_before": known.active, "iccid_after": known.active, "proof": self._proof, "apdus": []}
+        told: dict[str, Any] = {"iccid_before": active, "iccid_after": active, "imsi_before": imsi, "proof": self._proof}
+        if body.forced:
+            told["forced"] = True
         deadline_s = max(body.deadline_s, DEADLINE_MIN_S)
-        self.open = OpenSwitch(body.command_id, known.active, known.target, deadline_s, self._clock_us(), evidence=evidence)
-        self._journal.begin_switch(self.open)
-        self._restart_deadline(self.open)
-        self._happened(self._enable(body.apdus[0]))
+        opened = OpenSwitch(body.command_id, active, body.target_iccid, deadline_s, begin_us, evidence=told)
+        SwitchEvidence(told).took("preflight", begin_us, self._clock_us())
+        aid = next(profile.aid for profile in profiles if profile.iccid == body.target_iccid)
+        self._begin(opened, request, aid)
         return ""
+
+    def _begin(self, opened: OpenSwitch, request: EnableProfile, aid: str) -> None:
+        self._journal.begin_switch(opened)
+        self.open = opened
+        self._restart_deadline(opened)
+        evidence = SwitchEvidence(opened.evidence)
+        why_not = self._card.enable(evidence, request, opened.target, aid)
+        seen = self._look(opened, not_imsi=opened.evidence["imsi_before"])
+        if seen is not Event.CARD_ON_TARGET:
+            opened.evidence["cause"] = why_not or "card_did_not_switch"
+        self._happened(seen)
 
     def attached(self, iccid: str) -> None:
         """The link attached with this ICCID."""
-        if self.open is not None and iccid == self.open.target:
+        if self.open is None:
+            return
+        if self.open.phase is Phase.RETURNING and self.open.attempts >= workflow.RETURN_ATTEMPTS_MAX:
+            self._happened(Event.NO_WAY_BACK)
+        elif iccid == self.open.target:
             self._happened(Event.ATTACHED)
 
     def confirm(self, command_id: bytes) -> None:
@@ -128,6 +145,9 @@ class Switcher:
         if self._deadline_us is not None and now_us >= self._deadline_us:
             self._deadline_us = None
             self._happened(Event.DEADLINE)
+        if self.open is not None and self.open.phase is Phase.SWITCHED and now_us >= self._observe_us:
+            self._observe_us = now_us + int(OBSERVE_S * 1e6)
+            self._observe(self.open)
 
     # --- the table's word ----------------------------------------------------------------------------------------------
 
@@ -137,32 +157,51 @@ class Switcher:
         found = workflow.step(self.open.phase, event)
         if found is None:
             return
-        if found.phase in (Phase.RETURNING, Phase.ROLLED_BACK) and self.open.phase is not Phase.RETURNING:
-            self.open.evidence["cause"] = workflow.why_back(self.open.phase, event)
         log.info("carrier switch", phase=self.open.phase, happened=event, next_phase=found.phase, target=self.open.target)
+        self._note(self.open, event, found.phase)
         self.open.phase = found.phase
         if found.phase not in workflow.FINAL:
             self._journal.update_switch(self.open)
         for action in found.actions:
             self._act(action)
 
+    def _note(self, switch: OpenSwitch, event: Event, after: Phase) -> None:
+        """What this moment adds to the evidence."""
+        evidence, now_us = SwitchEvidence(switch.evidence), self._clock_us()
+        if event in (Event.ATTACHED, Event.DEADLINE):
+            self._observe(switch)
+        if event is Event.ATTACHED:
+            evidence.took("attach", self._since_us, now_us)
+        elif event is Event.CARD_ON_TARGET and switch.phase is Phase.INTENT:
+            self._since_us, self._observe_us = now_us, now_us
+            switch.evidence.pop("cause", None)  # of the answer that was lost: the card has done it all the same
+        if after in (Phase.RETURNING, Phase.ROLLED_BACK) and switch.phase is not Phase.RETURNING:
+            switch.evidence["cause"] = workflow.why_back(switch.phase, event, self._registration())
+            self._since_us = now_us
+        if after is Phase.ROLLED_BACK:
+            evidence.took("return", self._since_us, now_us)
+        if after in workflow.FINAL or event is Event.ATTACHED:
+            evidence.took("total", switch.started_us, now_us)
+
+    def _observe(self, switch: OpenSwitch) -> None:
+        evidence, registration, now_us = SwitchEvidence(switch.evidence), self._registration(), self._clock_us()
+        evidence.saw(registration, self._since_us, now_us)
+        if registration.registered and not evidence.timed("registration"):
+            evidence.took("registration", self._since_us, now_us)
+
     def _act(self, action: Action) -> None:
         if self.open is None:
             return self._reports.reattach() if action is Action.REATTACH else None
         match action:
             case Action.LOOK_AT_CARD:
-                self._happened(self._look())
+                self._happened(self._look(self.open))
             case Action.LOOK_LATER:
                 self._later(Action.LOOK_AT_CARD, LOOK_AGAIN_S)
             case Action.ENABLE_WAY_BACK:
                 self._deadline_us = None
                 self._happened(self._go_back(self.open))
             case Action.ENABLE_WAY_BACK_LATER:
-                if self._seen is not Event.CARD_UNREADABLE:
-                    self.open.attempts += 1
-                    self._journal.update_switch(self.open)
-                wait_s = min(RETURN_RETRY_FIRST_S * 2 ** min(max(self.open.attempts - 1, 0), 10), RETURN_RETRY_MAX_S)
-                self._later(Action.ENABLE_WAY_BACK, wait_s)
+                self._go_back_later(self.open)
             case Action.RESTART_DEADLINE:
                 self._restart_deadline(self.open)
             case Action.REATTACH:
@@ -172,6 +211,7 @@ class Switcher:
         return None
 
     def _report(self, action: Action, told: OpenSwitch) -> None:
+        cause = told.evidence.get("cause", "")
         match action:
             case Action.REPORT_EXECUTED:
                 record = self._journal.command(told.command_id)
@@ -179,11 +219,11 @@ class Switcher:
                     self._journal.finish(told.command_id, ResultOutcome.EXECUTED, "", told.evidence)
                 self._reports.send_pending(told.command_id)
             case Action.REPORT_FAILED:
-                self._end(told, ResultOutcome.FAILED, told.evidence.get("cause", "interrupted"), "")
+                self._end(told, ResultOutcome.FAILED, cause or "interrupted", "")
             case Action.REPORT_ROLLED_BACK:
-                self._end(
-                    told, ResultOutcome.ROLLED_BACK, told.evidence.get("cause", "card_went_back"), ResultOutcome.ROLLED_BACK
-                )
+                self._end(told, ResultOutcome.ROLLED_BACK, cause or "card_went_back", ResultOutcome.ROLLED_BACK)
+            case Action.REPORT_STAYED:
+                self._end(told, ResultOutcome.FAILED, "no_way_back", ResultOutcome.FAILED)
             case Action.REPORT_CLOSED:
                 self._end(told, "", "", ResultOutcome.CLOSED)
 
@@ -200,97 +240,42 @@ class Switcher:
 
     # --- the card --------------------------------------------------------------------------------------------------------
 
-    def _go_back(self, switch: OpenSwitch) -> Event:
-        seen = self._look()
-        if seen is Event.CARD_ON_WAY_BACK:
-            return seen
-        try:
-            profiles = tuple((p.iccid, p.message().profile_class, p.enabled) for p in self._sim.use().profiles())
-        except (CardError, PeerError):
-            profiles = ()
-        wanted = workflow.way_back(switch.previous, switch.target, profiles, switch.attempts)
-        return self._enable(EnableProfile(ProfileId.of(wanted)).encode())
-
-    def _enable(self, request: bytes) -> Event:
-        """Stores the request on the card, answers what the card wants, resets it, and looks. 9000 alone proves nothing."""
-        switch = self.open
-        assert switch is not None
-        cause = "card_did_not_switch"
-        try:
-            result = self._store(request)
-            if result is not EnableResult.OK:
-                cause = result.name.lower()
-            self._sim.use().run_proactive()
-        except CardGone as error:
-            log.warning("the card gave no answer; looking at what it shows", error=str(error))
-            cause = "answer_lost"
-            self._keep_evidence(switch)
-            self._sim.drop()
-        except (CardError, PeerError) as error:
-            log.warning("the card refused", error=str(error))
-            cause = "card_refused"
-        seen = self._look(reset=True)
-        if switch.phase is Phase.INTENT and seen is not Event.CARD_ON_TARGET:
-            switch.evidence["cause"] = cause
-        return seen
-
-    def _store(self, request: bytes) -> EnableResult:
-        result = EnableResult.UNDEFINED
-        for attempt in range(CAT_BUSY_TRIES):
-            if attempt:
-                self._wait(CAT_BUSY_WAIT_S)
-                self._sim.use().run_proactive()
-                self._sim.use().reset()
-            response = self._sim.use().store_data(request)
-            result = EnableResult(es10c.decode_result(response, es10c.TAG_ENABLE_PROFILE))
-            if result is not EnableResult.CAT_BUSY:
-                break
-        return result
-
-    def _look(self, *, reset: bool = False) -> Event:
+    def _look(self, switch: OpenSwitch, not_imsi: str = "") -> Event:
         """What the card shows, in the table's words."""
-        self._seen = self._read(reset=reset)
+        seen = self._card.look(SwitchEvidence(switch.evidence), not_imsi)
+        if not seen.readable:
+            self._seen = Event.CARD_UNREADABLE
+        else:
+            self._seen = Event.CARD_STALE if seen.is_stale else self._place(switch, seen.iccid)
         return self._seen
 
-    def _read(self, *, reset: bool) -> Event:
-        """ICCID and IMSI from the card's files."""
-        switch = self.open
-        assert switch is not None
-        try:
-            uicc = self._sim.use()
-            if reset:
-                uicc.reset()
-            iccid, imsi = uicc.iccid(), uicc.imsi()
-        except (CardError, PeerError) as error:
-            log.warning("the card cannot be read", error=str(error))
-            self._keep_evidence(switch)
-            self._sim.drop()
-            return Event.CARD_UNREADABLE
-        self._keep_evidence(switch)
-        switch.evidence["iccid_after"], switch.evidence["imsi_after"] = iccid, imsi
-        return self._place(switch, iccid)
-
-    def _place(self, switch: OpenSwitch, iccid: str) -> Event:
+    @staticmethod
+    def _place(switch: OpenSwitch, iccid: str) -> Event:
+        if not iccid:
+            return Event.CARD_EMPTY
         if iccid == switch.target:
             return Event.CARD_ON_TARGET
-        fallback = switch.phase is Phase.RETURNING and switch.attempts >= workflow.RETURN_ATTEMPTS_BEFORE_FALLBACK
-        if iccid == switch.previous or (iccid and fallback):
-            return Event.CARD_ON_WAY_BACK
-        return Event.CARD_ELSEWHERE
+        attempts = switch.attempts if switch.phase is Phase.RETURNING else 0
+        gone_back = preflight.is_way_back(iccid, switch.previous, switch.target, attempts)
+        return Event.CARD_ON_WAY_BACK if gone_back else Event.CARD_ELSEWHERE
 
-    def _keep_evidence(self, switch: OpenSwitch) -> None:
-        apdus = switch.evidence.setdefault("apdus", [])
-        apdus.extend(self._sim.take_evidence())
-        del apdus[:-APDUS_KEPT]
+    def _go_back(self, switch: OpenSwitch) -> Event:
+        """Enables the way back, unless it is enabled, and looks. A card that lists nothing is asked for the previous profile."""
+        evidence = SwitchEvidence(switch.evidence)
+        profiles = self._card.profiles(evidence)
+        enabled = next((profile.iccid for profile in profiles if profile.state == "enabled"), "")
+        wanted = preflight.way_back(switch.previous, switch.target, profiles, switch.attempts)
+        if wanted and self._place(switch, enabled) is not Event.CARD_ON_WAY_BACK:
+            aid = next((profile.aid for profile in profiles if profile.iccid == wanted), "")
+            self._card.enable(evidence, EnableProfile(ProfileId.of(wanted)), wanted, aid)
+        return self._look(switch)
 
-
-def is_enable_of(apdus: tuple[bytes, ...], target: str, iccid_by_aid: dict[str, str]) -> bool:
-    """True when the requests are exactly one EnableProfile of the target, named by ICCID or by its profile's AID."""
-    if len(apdus) != 1:
-        return False
-    try:
-        request = EnableProfile.decode(tlv.decode_only(apdus[0], EnableProfile.TAG))
-        named = str(request.profile)
-    except PeerError:
-        return False
-    return request.encode() == apdus[0] and target in (named, iccid_by_aid.get(named))
+    def _go_back_later(self, switch: OpenSwitch) -> None:
+        """Tries that found the card unreadable do not count: it may be out of its reader."""
+        if self._seen is not Event.CARD_UNREADABLE:
+            switch.attempts += 1
+            self._journal.update_switch(switch)
+            if switch.attempts >= workflow.RETURN_ATTEMPTS_MAX:
+                self._reports.reattach()
+        at_once = self._seen is Event.CARD_EMPTY and switch.attempts < workflow.RETURN_ATTEMPTS_AT_ONCE
+        self._later(Action.ENABLE_WAY_BACK, workflow.return_wait_s(switch.attempts, at_once=at_once))

@@ -6,7 +6,8 @@ import select
 import socket
 from collections.abc import Callable
 
-from simway_modem_client.bearers import Bearer
+from simway_protocol.sim.bearer import Bearer, DatagramSocket
+
 from simway_modem_client.link import Link
 
 DATAGRAMS_A_ROUND = 64
@@ -19,7 +20,7 @@ class UdpPath:
     def __init__(self, bearer: Bearer, host: str, port: int, local_port: int = 0) -> None:
         self._bearer = bearer
         self._host, self._port, self._local_port = host, port, local_port
-        self.socket: socket.socket | None = None
+        self.socket: DatagramSocket | None = None
 
     def reopen(self) -> None:
         """As ``link.Path.reopen``."""
@@ -90,7 +91,7 @@ class UdpLoop:
             self._path.send(datagram)
 
     def _wait(self, wait_s: float) -> None:
-        waiting = [self._wake_out, *([self._path.socket] if self._path.socket else [])]
+        waiting: list[socket.socket | DatagramSocket] = [self._wake_out, *([self._path.socket] if self._path.socket else [])]
         readable, _, _ = select.select(waiting, [], [], wait_s)
         if self._wake_out in readable:
             while self._drain():

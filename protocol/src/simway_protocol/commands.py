@@ -18,6 +18,8 @@ from simway_protocol.identity import derive_command_key, hmac_sha256
 DEADLINE_DEFAULT_S = 600
 DEADLINE_MIN_S = 30
 COMMAND_ID_BYTES = 16
+FLAG_FORCE = 0x01
+"""Of a switch: a person with a reason let it through although the target is a test profile, or no other way back exists."""
 _MAC_LABEL = b"simway command\x00"
 
 
@@ -54,7 +56,7 @@ class Body(NamedTuple):
     """A decoded body. ``command_id``: 16 bytes. ``expires_us``: by the server's clock. ``deadline_s``: for CONFIRM, switch only.
 
     ``apdus``: the ES10c requests (``BF31...``) that a switch is to store on the card, in order; the device wraps them in
-    STORE DATA on the channel that it has.
+    STORE DATA on the channel that it has. ``flags``: bits (``FLAG_FORCE``); those that no release here knows mean nothing.
     """
 
     type: BodyType
@@ -68,6 +70,11 @@ class Body(NamedTuple):
     apdus: tuple[bytes, ...] = ()
     flags: int = 0
     deadline_s: int = DEADLINE_DEFAULT_S
+
+    @property
+    def forced(self) -> bool:
+        """True when ``FLAG_FORCE`` is set."""
+        return bool(self.flags & FLAG_FORCE)
 
 
 def encode_body(body: Body) -> bytes:

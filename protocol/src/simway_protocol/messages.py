@@ -108,8 +108,18 @@ class CommandEvent(msgspec.Struct, tag_field="type", tag="command", omit_default
     v: int = 1
 
 
+KEEP_ENABLED = "disable_not_allowed"
+"""Profile policy rule 1 (SGP.22, 2.4.5.1): the profile may not be disabled, so no other one can be enabled in its place."""
+KEEP_INSTALLED = "delete_not_allowed"
+"""Profile policy rule 2: the profile may not be deleted."""
+RULES = (KEEP_ENABLED, KEEP_INSTALLED)
+
+
 class Profile(msgspec.Struct, omit_defaults=True):
-    """One profile of an eUICC (SGP.22, 5.7.15). ``state``: enabled|disabled; ``profile_class``: test|provisioning|operational."""
+    """One profile of an eUICC (SGP.22, 5.7.15). ``state``: enabled|disabled; ``profile_class``: test|provisioning|operational.
+
+    ``fallback``: it has the fallback attribute (SGP.32). ``rules``: what its policy forbids, of ``RULES``.
+    """
 
     iccid: str
     aid: str
@@ -118,10 +128,15 @@ class Profile(msgspec.Struct, omit_defaults=True):
     name: str = ""
     nickname: str = ""
     profile_class: str = "operational"
+    fallback: bool = False
+    rules: list[str] = []
 
 
 class Inventory(msgspec.Struct, tag_field="type", tag="inventory", omit_defaults=True):
-    """What the SIM of a device holds, as the device read it. ``eid`` is empty on a SIM that is no eUICC."""
+    """What the SIM of a device holds, as the device read it. ``eid`` is empty on a SIM that is no eUICC.
+
+    ``os_version``: of the card's operating system, ``smdp``: the default SM-DP+ address; empty where the card does not say.
+    """
 
     device: str
     gateway: str
@@ -130,10 +145,27 @@ class Inventory(msgspec.Struct, tag_field="type", tag="inventory", omit_defaults
     eid: str
     active_iccid: str
     profiles: list[Profile] = []
+    os_version: str = ""
+    smdp: str = ""
     v: int = 1
 
 
-DeviceEvent: TypeAlias = Attached | Detached | CommandEvent | Inventory
+class AuditAnchor(msgspec.Struct, tag_field="type", tag="audit_anchor", omit_defaults=True):
+    """The head of the audit trail at some moment, signed: a trail that lacks it later was cut or written anew.
+
+    ``device`` is empty: the trail is of the whole platform. ``seq``: number of the newest entry; ``hash``: its hash, 32
+    bytes as hexadecimal; ``signature``: Ed25519 over both (``simway_flask_app.trail``), as hexadecimal.
+    """
+
+    device: str
+    seq: int
+    hash: str
+    signature: str
+    t_us: int
+    v: int = 1
+
+
+DeviceEvent: TypeAlias = Attached | Detached | CommandEvent | Inventory | AuditAnchor
 
 
 class RegistryEntry(msgspec.Struct, omit_defaults=True):

@@ -67,8 +67,10 @@ class House:
         self.turn()
 
     def switch(self, **more: Any) -> Command:
+        """Forced, unless told otherwise: most tests of the ledger need no inventory."""
         self.now_us += 1
-        command = use_cases.switch_carrier(self.store, "demo", iccid=BETA, actor="api", now_us=self.now_us, **more)
+        given = {"iccid": BETA, "force_reason": "a test"} | more
+        command = use_cases.switch_carrier(self.store, "demo", actor="api", now_us=self.now_us, **given)
         self.turn()
         return command
 

@@ -173,7 +173,8 @@ class Platform(Front):
             "ADMIN_TOKEN_FILE": str(var / "admin.token"), "DEVICE_KEY_FILE": str(var / "secrets/demo.key"),
             "GRAFANA_TOKEN_FILE": str(var / "secrets/grafana.token"), "MODEM_DIR": str(var / "modem"), "DEVICE_ID": DEMO_DEVICE,
             "WEB_HOST": "127.0.0.1", "UDP_HOST": "127.0.0.1", "METRICS_HOST": "127.0.0.1", "SERVER_HOST": "127.0.0.1",
-            "SERVER_PORT": str(ports["UDP_PORT"]), **{name: str(port) for name, port in ports.items()}, **settings,
+            "SERVER_PORT": str(ports["UDP_PORT"]), "SWITCHES_PER_DAY": "0",
+            **{name: str(port) for name, port in ports.items()}, **settings,
         }  # fmt: skip
         ready = {
             "web": f"http://127.0.0.1:{ports['WEB_PORT']}/api/v1/health",

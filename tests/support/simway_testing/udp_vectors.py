@@ -101,6 +101,7 @@ def command_bodies() -> dict[str, commands.Body]:
         "confirm of the switch": switch._replace(type=commands.BodyType.CONFIRM, apdus=()),
         "ping": switch._replace(command_id=bytes(15) + b"\x02", kind=commands.Kind.PING, target_iccid="", apdus=()),
         "audit": switch._replace(command_id=bytes(15) + b"\x03", kind=commands.Kind.AUDIT, target_iccid="", apdus=()),
+        "switch by force": switch._replace(command_id=bytes(15) + b"\x04", flags=commands.FLAG_FORCE),
     }
 
 

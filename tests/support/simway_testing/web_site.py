@@ -11,12 +11,12 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 from simway_flask_app import ledger
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.ledger import Event
 from simway_flask_app.store import commands, registry
 from simway_flask_app.store.positions import Follower
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.web.app import WebConfig, create_app
-from simway_flask_app.web.context import utc_now_us
 from simway_protocol.messages import Attached, Inventory, Profile, Uplink
 from simway_protocol.readings import Reading, Value
 
@@ -54,6 +54,11 @@ class Site:
 
     def close(self) -> None:
         self.store.close()
+
+    @staticmethod
+    def now_us() -> int:
+        """The app's clock."""
+        return utc_now_us()
 
     @property
     def stranger(self) -> FlaskClient:

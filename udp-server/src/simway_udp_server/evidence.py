@@ -23,6 +23,8 @@ class InventoryFields(msgspec.Struct):
     eid: str
     active_iccid: str
     profiles: list[Profile] = []
+    os_version: str = ""
+    smdp: str = ""
 
 
 def clean(value: Any, depth_left: int = DEPTH_MAX) -> Any:

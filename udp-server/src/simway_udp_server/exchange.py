@@ -196,7 +196,10 @@ class Exchange:
         found = inventory_of(evidence) if event.event == "result" else None
         if found is None:
             return None
-        return Inventory(event.device, GATEWAY, event.generation, now_us, found.eid, found.active_iccid, found.profiles)
+        return Inventory(
+            event.device, GATEWAY, event.generation, now_us, found.eid, found.active_iccid, found.profiles, found.os_version,
+            found.smdp,
+        )  # fmt: skip
 
     def downlink(self, found: Sequence[tuple[Downlink, int]], now_us: int) -> None:
         """New records of ``downlink``, each with the time of its append: what is open goes to the endpoint, from ``begin`` on."""

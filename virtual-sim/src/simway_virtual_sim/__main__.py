@@ -10,10 +10,9 @@ import sys
 import threading
 from pathlib import Path
 
-from simway_protocol.sim.card import CardError
+from simway_protocol.sim.card import CardError, CardGone
 
-from simway_virtual_sim import vpcd
-from simway_virtual_sim.factory import new_card
+from simway_virtual_sim import sim_file, vpcd
 from simway_virtual_sim.store import StateFile
 from simway_virtual_sim.uicc import Uicc
 
@@ -30,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"--vpcd takes HOST:PORT, not {options.vpcd!r}", file=sys.stderr)
         return _USAGE_ERROR
     try:
-        card = Uicc(StateFile(options.state_file, lambda: new_card(secrets.token_bytes)))
+        wanted = sim_file.read(options.sim_file) if options.sim_file else sim_file.NO_FILE
+        store = StateFile(options.state_file, lambda: wanted.card(secrets.token_bytes))
+        card = Uicc(store, wanted.faults, wanted.document.report_interval_s)
     except CardError as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR
@@ -49,11 +50,14 @@ def _insert_for_ever(card: Uicc, host: str, port: int) -> None:
     told = False
     while True:
         try:
+            card.reset()
             with socket.create_connection((host, port)) as connection:
                 print(f"the card is in the reader at {host}:{port}", file=sys.stderr)
                 told = False
                 vpcd.serve(card, connection)
-                print("the reader let go of the card", file=sys.stderr)
+                print("the card is out of the reader", file=sys.stderr)
+        except CardGone:
+            pass
         except OSError as error:
             if not told:
                 print(f"no reader at {host}:{port} ({error.strerror}): is pcscd running, with vpcd? Trying on.", file=sys.stderr)
@@ -81,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=_STATE_FILE,
         help=f"where the card's memory lies; a new card when there is none (default {_STATE_FILE})",
+    )
+    parser.add_argument(
+        "--sim-file",
+        metavar="PATH",
+        type=Path,
+        help="profiles for a new card, and faults (docs/virtual-sim.md); without it the card is made up and nothing goes wrong",
     )
     return parser
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from simway_protocol.sim import status
-from simway_protocol.sim.apdu import Command
+from simway_protocol.sim.apdu import CHANNELS, Command
 
 from simway_virtual_sim.filesystem import Directory, Elementary
 from simway_virtual_sim.replies import Refusal, wrong_length
-
-CHANNELS_MAX = 8
 
 
 class Session(Protocol):
@@ -28,10 +26,15 @@ class Session(Protocol):
 
 @dataclass
 class Channel:
-    """One open channel. ``directory`` and ``file``: what is selected of the file system. ``waiting``: for GET RESPONSE."""
+    """One open channel. ``directory`` and ``file``: what is selected of the file system. ``waiting``: for GET RESPONSE.
+
+    ``application``: the ADF that 7FFF names. ``record``: the current record of the file, 0 for none yet.
+    """
 
     directory: Directory
     file: Elementary | None = None
+    application: Directory | None = None
+    record: int = 0
     session: Session | None = None
     waiting: bytes = b""
 
@@ -65,9 +68,9 @@ class Channels:
     def _open_channel(self, command: Command) -> bytes:
         if command.p2 == 0 and command.le != 1:
             raise wrong_length(1)
-        free = (number for number in range(1, CHANNELS_MAX) if number not in self._open)
-        number = command.p2 or next(free, CHANNELS_MAX)
-        if number >= CHANNELS_MAX or number in self._open:
+        free = (number for number in range(1, CHANNELS) if number not in self._open)
+        number = command.p2 or next(free, CHANNELS)
+        if number >= CHANNELS or number in self._open:
             raise Refusal(status.FUNCTION_NOT_SUPPORTED)
         self._open[number] = Channel(self._mf)
         return b"" if command.p2 else bytes((number,))

@@ -36,15 +36,24 @@ CARRIERS = (
 def new_card(random: Callable[[int], bytes], carriers: tuple[Carrier, ...] = CARRIERS) -> CardState:
     """A card fresh from its maker. ``random(n)``: n random bytes; the same bytes give the same card."""
     profiles = tuple(_profile(carrier, number, random) for number, carrier in enumerate(carriers))
-    eid = eid_with_check_digits("8999900100" + _digits(random, 20))
-    return CardState(eid=eid, profiles=profiles, enabled=profiles[0].iccid)
+    return CardState(eid=random_eid(random), profiles=profiles, enabled=profiles[0].iccid)
+
+
+def random_eid(random: Callable[[int], bytes]) -> str:
+    """An EID of no real maker."""
+    return eid_with_check_digits("8999900100" + _digits(random, 20))
+
+
+def isd_p_aid(number: int) -> str:
+    """The AID of the n-th profile's ISD-P, from 0."""
+    return _ISD_P_AID.format(number=_FIRST_ISD_P + number)
 
 
 def _profile(carrier: Carrier, number: int, random: Callable[[int], bytes]) -> Profile:
     iccid = f"89999{carrier.issuer}{_digits(random, 11)}"
     return Profile(
         iccid=iccid + luhn_digit(iccid),
-        aid=_ISD_P_AID.format(number=_FIRST_ISD_P + number),
+        aid=isd_p_aid(number),
         imsi=carrier.plmn + _digits(random, 10),
         provider=carrier.provider,
         name=carrier.name,

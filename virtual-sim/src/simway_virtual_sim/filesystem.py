@@ -1,60 +1,66 @@
-"""The files that a card shows: MF, EF.DIR, EF.ICCID and a USIM with EF.IMSI (ETSI TS 102 221, 13; 3GPP TS 31.102).
+"""What the files of a card are made of: directories and elementary files with their FCP templates (ETSI TS 102 221, 11.1.1).
 
-``build`` makes the tree of one profile; it is read-only, and a new profile's tree appears with the next reset.
+``usim.build`` makes the tree of one profile; it is read-only, and a new profile's tree appears with the next reset.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simway_protocol.sim import files, numbering, tlv
+from simway_protocol.sim import files, tlv
 
-from simway_virtual_sim.state import Profile
-
-USIM_AID = files.USIM_RID_PIX + bytes.fromhex("FF33FF0189000001 00".replace(" ", ""))
-_EF_AD = 0x6FAD
-_EF_SPN = 0x6F46
-_DIR_RECORD_BYTES = 38
-_DIR_RECORDS = 2
+EF_ARR_MF, EF_ARR_USIM = 0x2F06, 0x6F06
 _ACTIVATED = tlv.Tlv(0x8A, b"\x05")
-_EF_SECURITY = tlv.Tlv(0x8B, bytes.fromhex("2F0604"))
-_DF_SECURITY = tlv.Tlv(0x8B, bytes.fromhex("2F0601"))
-_DF_CHARACTERISTICS = tlv.Tlv(0xA5, bytes.fromhex("800171"))
-_PIN_STATUS = tlv.Tlv(0xC6, bytes.fromhex("900100830101"))
+_DF_CHARACTERISTICS = tlv.encode(0x80, b"\x71")
+_MF_CHARACTERISTICS = (
+    _DF_CHARACTERISTICS, tlv.encode(0x83, (262_144).to_bytes(4, "big")), tlv.encode(0x87, b"\x01"),
+)  # fmt: skip
+"""Clock stop and voltages; free memory; 87 01: TERMINAL CAPABILITY is understood (TS 102 221, 11.1.1.4.6)."""
+_PIN_STATUS = tlv.encode(0x90, b"\x00") + tlv.encode(0x83, b"\x01") + tlv.encode(0x83, b"\x0a")
+"""PIN 1 and ADM 1 exist, neither is asked for."""
 
 
 @dataclass(frozen=True)
 class Elementary:
-    """An EF. ``records`` empty: transparent, its bytes in ``data``; else linear fixed."""
+    """An EF. ``records`` empty: transparent, its bytes in ``data``; else linear fixed, or ``cyclic``.
+
+    ``rule``: the record of EF.ARR that says who may do what.
+    """
 
     file_id: int
     data: bytes = b""
     records: tuple[bytes, ...] = ()
     sfi: int | None = None
+    cyclic: bool = False
+    rule: int = 1
 
-    def fcp(self) -> bytes:
-        """What SELECT answers."""
-        if self.records:
-            record_bytes = len(self.records[0])
-            descriptor = b"\x42\x21" + record_bytes.to_bytes(2, "big") + bytes((len(self.records),))
-            size_bytes = record_bytes * len(self.records)
-        else:
-            descriptor, size_bytes = b"\x41\x21", len(self.data)
-        return files.Fcp(descriptor, self.file_id, size_bytes, self.sfi, others=(_ACTIVATED, _EF_SECURITY)).encode()
+    def fcp(self, arr: int) -> bytes:
+        """What SELECT answers. ``arr``: the file id of its directory's EF.ARR."""
+        others = (_ACTIVATED, tlv.Tlv(0x8B, arr.to_bytes(2, "big") + bytes((self.rule,))))
+        if not self.records:
+            return files.Fcp(b"\x41\x21", self.file_id, len(self.data), self.sfi, others=others).encode()
+        record_bytes, count = len(self.records[0]), len(self.records)
+        descriptor = (b"\x46\x21" if self.cyclic else b"\x42\x21") + record_bytes.to_bytes(2, "big") + bytes((count,))
+        return files.Fcp(descriptor, self.file_id, record_bytes * count, self.sfi, others=others).encode()
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A DF, ADF or the MF. ``aid`` is empty but for an ADF."""
+    """A DF, ADF or the MF. ``aid`` is empty but for an ADF; ``arr``: the file id of its EF.ARR."""
 
     file_id: int
     aid: bytes = b""
     elementary: tuple[Elementary, ...] = ()
     applications: tuple[Directory, ...] = field(default=())
+    arr: int = EF_ARR_MF
 
     def fcp(self) -> bytes:
         """What SELECT answers."""
-        others = (_DF_CHARACTERISTICS, _ACTIVATED, _DF_SECURITY, _PIN_STATUS)
+        characteristics = (_DF_CHARACTERISTICS,) if self.aid else _MF_CHARACTERISTICS
+        others = (
+            tlv.Tlv(0xA5, b"".join(characteristics)), _ACTIVATED, tlv.Tlv(0x8B, self.arr.to_bytes(2, "big") + b"\x01"),
+            tlv.Tlv(0xC6, _PIN_STATUS),
+        )  # fmt: skip
         return files.Fcp(b"\x78\x21", self.file_id, aid=self.aid, others=others).encode()
 
     def by_file_id(self, file_id: int) -> Elementary | None:
@@ -68,35 +74,3 @@ class Directory:
     def by_aid(self, aid: bytes) -> Directory | None:
         """The first application whose AID begins with ``aid``."""
         return next((adf for adf in self.applications if aid and adf.aid.startswith(aid)), None)
-
-
-def build(profile: Profile | None) -> Directory:
-    """The MF of a profile; without one, an MF whose EF.ICCID and EF.DIR are blank."""
-    iccid = numbering.encode_iccid(profile.iccid) if profile else b"\xff" * numbering.ICCID_BYTES
-    applications = (_usim(profile),) if profile else ()
-    return Directory(
-        files.MF,
-        elementary=(
-            Elementary(files.EF_ICCID, iccid, sfi=0x02),
-            Elementary(files.EF_DIR, records=_dir_records(applications), sfi=0x1E),
-        ),
-        applications=applications,
-    )
-
-
-def _usim(profile: Profile) -> Directory:
-    mnc_digits = 2
-    return Directory(
-        files.ADF,
-        USIM_AID,
-        elementary=(
-            Elementary(files.EF_IMSI, numbering.encode_imsi(profile.imsi), sfi=0x07),
-            Elementary(_EF_AD, bytes((0, 0, 0, mnc_digits)), sfi=0x03),
-            Elementary(_EF_SPN, b"\x01" + profile.provider.encode("ascii", "replace")[:16].ljust(16, b"\xff")),
-        ),
-    )
-
-
-def _dir_records(applications: tuple[Directory, ...]) -> tuple[bytes, ...]:
-    used = [files.DirEntry(adf.aid, "USIM").encode().ljust(_DIR_RECORD_BYTES, b"\xff") for adf in applications]
-    return tuple(used + [b"\xff" * _DIR_RECORD_BYTES] * (_DIR_RECORDS - len(used)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from simway_virtual_sim.replies import Refusal
 from simway_virtual_sim.state import CardState
 from simway_virtual_sim.store import Store
+from simway_virtual_sim.switch_log import noted
 
 _MEMORY_PROBLEM = 0x6581
 
@@ -21,9 +22,10 @@ class Memory:
         self.state = self._store.load()
 
     def commit(self, state: CardState) -> None:
-        """Saves a new state; 6581 when that failed (then only the next reset tells which of the two holds)."""
+        """Saves a new state, a switch with its entry in the log. 6581 when that failed: the next reset tells which holds."""
         if state == self.state:
             return
+        state = noted(self.state, state)
         try:
             self._store.save(state)
         except OSError as error:

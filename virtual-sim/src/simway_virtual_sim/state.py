@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import msgspec
+from simway_protocol.sim import tlv
 from simway_protocol.sim.es10b import Notification as WireNotification
-from simway_protocol.sim.es10b import Operation, encode_bits
+from simway_protocol.sim.es10b import Operation
 from simway_protocol.sim.es10c import ProfileClass, ProfileInfo, ProfileState
 
+from simway_virtual_sim.switch_log import ReportState
+
 VERSION = 1
+TEST = "test"
+OPERATIONAL = "operational"
 NOTIFICATIONS_MAX = 200
 """A card has little memory: beyond this the oldest undelivered notification goes."""
 _PPR1, _PPR2 = 0x40, 0x20
@@ -20,7 +25,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     """One installed profile. ``iccid`` and ``imsi`` are digits, ``aid`` is hexadecimal, ``profile_class`` as in the log.
 
     ``address``: the SM-DP+ that its notifications are for. ``keep_enabled`` and ``keep_installed`` are its policy rules
-    (PPR1: disabling, PPR2: deletion is not allowed; GSMA SGP.22, 2.4.5).
+    (PPR1: disabling, PPR2: deletion is not allowed; GSMA SGP.22, 2.4.5). ``fallback``: it has the fallback attribute
+    (SGP.32): a device that cannot keep another profile goes back to this one.
     """
 
     iccid: str
@@ -29,10 +35,11 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str
     name: str
     nickname: str = ""
-    profile_class: str = "operational"
+    profile_class: str = OPERATIONAL
     address: str = "smdp.simway.invalid"
     keep_enabled: bool = False
     keep_installed: bool = False
+    fallback: bool = False
 
     def info(self, *, enabled: bool) -> ProfileInfo:
         """The profile as GetProfilesInfo shows it."""
@@ -45,7 +52,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
             provider=self.provider,
             name=self.name,
             profile_class=ProfileClass[self.profile_class.upper()],
-            policy=encode_bits(rules) if rules else None,
+            policy=tlv.encode_bits(rules) if rules else None,
+            fallback=self.fallback,
         )
 
 
@@ -73,7 +81,10 @@ class AppletState(msgspec.Struct, frozen=True):
 
 
 class CardState(msgspec.Struct, frozen=True):
-    """All of it. ``enabled``: the ICCID of the enabled profile, empty for none."""
+    """All of it. ``enabled``: the ICCID of the enabled profile, empty for none.
+
+    ``before_test``: while a test profile is enabled, the ICCID of the profile that was enabled before it.
+    """
 
     eid: str
     profiles: tuple[Profile, ...]
@@ -83,12 +94,19 @@ class CardState(msgspec.Struct, frozen=True):
     smdp: str = ""
     smds: str = "lpa.ds.simway.invalid"
     applet: AppletState = AppletState()
+    report: ReportState = ReportState()
+    before_test: str = ""
     version: int = VERSION
 
     @property
     def active(self) -> Profile | None:
         """The enabled profile."""
         return next((profile for profile in self.profiles if profile.iccid == self.enabled), None)
+
+    @property
+    def tested(self) -> bool:
+        """Whether a test profile is enabled."""
+        return self.active is not None and self.active.profile_class == TEST
 
 
 def encode(state: CardState) -> bytes:

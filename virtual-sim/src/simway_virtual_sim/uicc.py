@@ -12,9 +12,10 @@ from simway_protocol.errors import PeerError
 from simway_protocol.sim import applet, es10c, status
 from simway_protocol.sim.apdu import LE_ANY, SHORT_DATA_MAX_BYTES, Command, Ins
 
-from simway_virtual_sim import filesystem, reading
+from simway_virtual_sim import reading, reporter, usim
 from simway_virtual_sim.applet import AppletSession
 from simway_virtual_sim.channels import Channel, Channels, Session
+from simway_virtual_sim.faults import NO_FAULTS, CuttingStore, Faults, PowerCut, Trouble
 from simway_virtual_sim.isdr import IsdRSession
 from simway_virtual_sim.memory import Memory
 from simway_virtual_sim.replies import Refusal, wrong_length
@@ -31,15 +32,21 @@ _Handler = Callable[[Channel, Command], bytes]
 
 
 class Uicc:
-    """A powered card. ``reset`` is power off and on; what was not saved in the store is gone after it."""
+    """A powered card. ``reset`` is power off and on; what was not saved in the store is gone after it.
 
-    def __init__(self, store: Store) -> None:
-        self._memory = Memory(store)
-        self._toolkit = Toolkit()
-        self._mf = filesystem.build(self._memory.state.active)
+    ``faults``: what is to go wrong with it; a ``Trouble`` goes on where an earlier card of the same store left off.
+    ``report_interval_s``: how often it reports to a terminal that can carry it; 0 for never.
+    """
+
+    def __init__(self, store: Store, faults: Faults | Trouble = NO_FAULTS, report_interval_s: int = reporter.INTERVAL_S) -> None:
+        self._trouble = Trouble.of(faults)
+        self._trouble.power_on()
+        self._memory = Memory(CuttingStore(store, self._trouble))
+        self._toolkit = Toolkit(reporter.Reporter(self._memory, report_interval_s))
+        self._mf = usim.build(self._memory.state.active)
         self._channels = Channels(self._mf)
         self._applications: dict[bytes, Callable[[], Session]] = {
-            es10c.ISD_R_AID: lambda: IsdRSession(self._memory, self._toolkit),
+            es10c.ISD_R_AID: lambda: IsdRSession(self._memory, self._toolkit, self._trouble),
             applet.AID: lambda: AppletSession(self._memory),
         }
         self._handlers: dict[int, _Handler] = {
@@ -47,21 +54,26 @@ class Uicc:
             Ins.STATUS: reading.read_status,
             Ins.READ_BINARY: reading.read_binary,
             Ins.READ_RECORD: reading.read_record,
+            Ins.UPDATE_BINARY: reading.refuse_update,
+            Ins.UPDATE_RECORD: reading.refuse_update,
             Ins.MANAGE_CHANNEL: lambda _, command: self._channels.manage(command),
         }
         self._terminal_handlers: dict[int, _Handler] = {
-            Ins.TERMINAL_PROFILE: _accept,
+            Ins.TERMINAL_PROFILE: self._terminal_profile,
             Ins.TERMINAL_CAPABILITY: _accept,
-            Ins.STATUS: reading.read_status,
+            Ins.STATUS: self._poll,
             Ins.FETCH: lambda _, command: self._toolkit.fetch(command.le),
             Ins.TERMINAL_RESPONSE: self._terminal_response,
+            Ins.ENVELOPE: self._envelope,
         }
 
     def reset(self) -> bytes:
-        """Power off and on; the ATR. The files of the profile enabled by now appear."""
+        """Power off and on; the ATR. The files of the profile enabled by now appear. ``CardGone`` for a pulled card."""
+        self._trouble.power_on()
         self._memory.power_on()
         self._toolkit.reset()
-        self._mf = filesystem.build(self._memory.state.active)
+        if not self._trouble.faults.no_reset_after_refresh:
+            self._mf = usim.build(self._memory.state.active)
         self._channels.reset(self._mf)
         return ATR
 
@@ -70,7 +82,14 @@ class Uicc:
         self._memory.close()
 
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
-        """One command; data and status word. Never raises on any bytes."""
+        """One command; data and status word, on any bytes. ``CardGone`` where a fault took the answer, or power, away."""
+        self._trouble.before_command()
+        try:
+            return self._answer(apdu)
+        except PowerCut as cut:
+            self._trouble.lose_power(f"the virtual SIM lost power {cut}")
+
+    def _answer(self, apdu: bytes) -> tuple[bytes, int]:
         try:
             command = Command.decode(apdu)
             if len(command.data) > SHORT_DATA_MAX_BYTES or (command.le or 0) > LE_ANY:
@@ -134,8 +153,6 @@ class Uicc:
 
     def _select(self, channel: Channel, command: Command) -> bytes:
         if command.p1 != _BY_AID:
-            if command.p1 not in (0x00, 0x08, 0x09):
-                raise Refusal(status.WRONG_P1_P2)
             return reading.select_file(self._mf, channel, command)
         make = self._applications.get(command.data)
         if make is not None:
@@ -145,6 +162,19 @@ class Uicc:
         if adf is None:
             raise Refusal(status.FILE_NOT_FOUND)
         return reading.select_adf(channel, adf, command)
+
+    def _terminal_profile(self, _channel: Channel, command: Command) -> bytes:
+        self._toolkit.terminal_profile(command.data)
+        return b""
+
+    def _poll(self, channel: Channel, command: Command) -> bytes:
+        answer = reading.read_status(channel, command)
+        self._toolkit.polled()
+        return answer
+
+    def _envelope(self, _channel: Channel, command: Command) -> bytes:
+        self._toolkit.envelope(command.data)
+        return b""
 
     def _terminal_response(self, _channel: Channel, command: Command) -> bytes:
         self._toolkit.terminal_response(command.data)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
+from simway_protocol.sim.card import CardGone
+
 PORT = 35963
 """vpcd's first reader; the second one listens on the next port."""
 _POWER_OFF, _POWER_ON, _RESET, _ATR = b"\x00", b"\x01", b"\x02", b"\x04"
@@ -51,17 +53,20 @@ class Inserted:
 
 
 def serve(card: Powered, connection: socket.socket) -> None:
-    """Serves one connection until the reader closes it. Blocks.
+    """Serves one connection until the reader closes it, or the card is gone (``CardGone``): then as one that was pulled. Blocks.
 
     TCP_QUICKACK is set anew before every ``recv``: vpcd sends length and body in two segments, and without it Nagle's algorithm
     at its end would wait 40 ms for our delayed acknowledgement, each time.
     """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    inserted = Inserted(card)
-    while (message := _receive(connection)) is not None:
-        answer = inserted.handle(message)
-        if answer is not None:
-            connection.sendall(len(answer).to_bytes(2, "big") + answer)
+    try:
+        inserted = Inserted(card)
+        while (message := _receive(connection)) is not None:
+            answer = inserted.handle(message)
+            if answer is not None:
+                connection.sendall(len(answer).to_bytes(2, "big") + answer)
+    except CardGone:
+        return
 
 
 def _receive(connection: socket.socket) -> bytes | None:

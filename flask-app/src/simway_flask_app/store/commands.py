@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,23 +11,23 @@ from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from simway_flask_app import ledger
 from simway_flask_app.ledger import Event, State
+from simway_flask_app.policy import Facts, Verdict
+from simway_flask_app.store import accepting, page_cursors, trail, twins
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.port import (
-    BadCursor,
     Command,
+    CommandRefused,
     CommandsPage,
     HistoryRow,
     NewCommand,
     NotCancellable,
     UnknownCommand,
-    UnknownDevice,
 )
-from simway_flask_app.store.schema import command_history, commands, devices
+from simway_flask_app.store.schema import command_history, commands
 
-ANSWER_GRACE_US = 30_000_000
-"""Added to a command's last moment before silence is called UNKNOWN: what is under way shall arrive."""
 PROOF = ("proof", "iccid_before", "iccid_after")
 """What a RESULT tells that VERIFIED repeats: how it is known that the switch stands, and what it led from and to."""
+_MARK = "c"
 _evidence = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -37,26 +36,18 @@ class Commands:
 
     _database: Database
 
-    def add_command(self, command: NewCommand, *, now_us: int) -> Command:
+    def add_command(self, command: NewCommand, *, now_us: int, judge: Callable[[Facts], Verdict] | None = None) -> Command:
         """See ``port.WebStore``."""
-        answer_by_us = command.expires_us + command.deadline_s * 1_000_000 + ANSWER_GRACE_US
-        row = {
-            "command_id": command.command_id, "device": command.device, "kind": command.kind, "state": State.QUEUED.value,
-            "target_iccid": command.target_iccid, "provider": command.provider, "deadline_s": command.deadline_s,
-            "expires_us": command.expires_us, "answer_by_us": answer_by_us, "created_us": now_us, "updated_us": now_us,
-            "actor": command.actor, "reason": "", "evidence": "{}", "turn": 0, "counter": None, "seals": 0,
-            "sent_generation": 0, "cancel_requested_us": None, "cancel_pending": 0,
-        }  # fmt: skip
-        with self._database.write() as connection:
-            known = connection.execute(select(devices.c.device).where(devices.c.device == command.device)).first()
-            if known is None:
-                raise UnknownDevice(f"no device {command.device} is registered")
-            connection.execute(insert(commands).values(row))
-            note(connection, command.command_id, now_us, command.actor, "created", State.QUEUED)
-        return Command(
-            command.command_id, command.device, command.kind, State.QUEUED, command.target_iccid, command.provider,
-            command.deadline_s, command.expires_us, now_us, now_us, command.actor,
-        )  # fmt: skip
+        with trail.deciding(self._database) as connection:
+            known = accepting.facts(connection, command, now_us)
+            verdict = Verdict(None) if judge is None else judge(known)
+            if verdict.refusal is None:
+                accepting.add(connection, command, known, now_us)
+                note(connection, command.command_id, now_us, command.actor, "created", State.QUEUED)
+                accepting.note_accepted(connection, command, known, verdict, now_us)
+                return _command(find(connection, command.command_id))
+            accepting.note_refused(connection, command, verdict.refusal, now_us)
+        raise CommandRefused(verdict.refusal)
 
     def command(self, device: str, command_id: str) -> Command:
         """See ``port.WebStore``."""
@@ -70,15 +61,11 @@ class Commands:
         """See ``port.WebStore``."""
         query = select(commands).where(commands.c.device == device)
         if cursor is not None:
-            t_us, command_id = _decode_cursor(cursor)
-            older = and_(commands.c.created_us == t_us, commands.c.command_id < command_id)
-            query = query.where(or_(commands.c.created_us < t_us, older))
-        query = query.order_by(commands.c.created_us.desc(), commands.c.command_id.desc()).limit(limit + 1)
+            query = query.where(commands.c.seq < page_cursors.decode(_MARK, cursor))
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.order_by(commands.c.seq.desc()).limit(limit + 1)).all()
         found = [_command(row) for row in rows[:limit]]
-        more = len(rows) > limit
-        return CommandsPage(found, _encode_cursor(found[-1].created_us, found[-1].command_id) if more else None)
+        return CommandsPage(found, page_cursors.encode(_MARK, rows[limit - 1].seq) if len(rows) > limit else None)
 
     def command_history(self, command_id: str) -> list[HistoryRow]:
         """See ``port.WebStore``."""
@@ -101,7 +88,7 @@ class Commands:
 
     def request_cancel(self, device: str, command_id: str, *, actor: str, now_us: int) -> Command:
         """See ``port.WebStore``."""
-        with self._database.write() as connection:
+        with trail.deciding(self._database) as connection:
             row = find(connection, command_id, lock=True)
             if row is None or row.device != device:
                 raise UnknownCommand(f"device {device} has no command {command_id}")
@@ -144,6 +131,20 @@ def transition(
         values |= {"reason": reason, "evidence": text}
     connection.execute(update(commands).where(commands.c.command_id == row.command_id).values(values))
     note(connection, row.command_id, t_us, actor, event, after, reason, text)
+    _note_in_trail(connection, row, after, event, actor, reason, text, now_us)
+    if row.kind == "switch":
+        twins.note_switch(connection, row, after, now_us)
+
+
+def _note_in_trail(
+    connection: Connection, row: Any, after: State, event: str, actor: str, reason: str, evidence: str, now_us: int
+) -> None:
+    """The evidence stays in the history; its hash makes it as lasting as the entry."""
+    kind = "command.cancel_requested" if event == "cancel_requested" else "command.transition"
+    detail = {"event": event, "before": row.state, "after": after.value, "reason": reason}
+    if evidence != "{}":
+        detail["evidence_sha256"] = hashlib.sha256(evidence.encode()).hexdigest()
+    trail.append(connection, kind, device=row.device, actor=actor, subject=row.command_id, now_us=now_us, detail=detail)
 
 
 def note(
@@ -174,9 +175,7 @@ def to_seal(connection: Connection, limit: int) -> Sequence[Any]:
     ranked = (
         select(
             commands.c.command_id,
-            func.row_number()
-            .over(partition_by=commands.c.device, order_by=(commands.c.created_us, commands.c.command_id))
-            .label("n"),
+            func.row_number().over(partition_by=commands.c.device, order_by=commands.c.seq).label("n"),
         )
         .where(queued, commands.c.device.not_in(busy))
         .subquery()
@@ -201,7 +200,7 @@ def overdue(connection: Connection, answered_by_us: int, sent_by_us: int, limit:
 def unresolved(connection: Connection, device: str) -> Sequence[Any]:
     """The device's commands whose end is UNKNOWN; locked."""
     query = select(commands).where(commands.c.device == device, commands.c.state == State.UNKNOWN.value)
-    return connection.execute(query.order_by(commands.c.created_us).with_for_update()).all()
+    return connection.execute(query.order_by(commands.c.seq).with_for_update()).all()
 
 
 def any_before(connection: Connection, row: Any, command_ids: Sequence[str]) -> bool:
@@ -245,20 +244,5 @@ def _command(row: Any) -> Command:
     return Command(
         row.command_id, row.device, row.kind, row.state, row.target_iccid, row.provider, row.deadline_s, row.expires_us,
         row.created_us, row.updated_us, row.actor, row.counter, row.reason, _evidence.decode(row.evidence),
-        row.cancel_requested_us,
+        row.cancel_requested_us, bool(row.forced), row.force_reason, row.target_class,
     )  # fmt: skip
-
-
-def _encode_cursor(t_us: int, command_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{t_us}.{command_id}".encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        t_us, command_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).split(b".")
-        number, text = int(t_us), command_id.decode()
-    except (ValueError, binascii.Error) as error:
-        raise BadCursor("the cursor is not one that this store gave") from error
-    if not -(2**63) <= number < 2**63 or "\x00" in text:
-        raise BadCursor("the cursor is not one that this store gave")
-    return number, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simway_protocol.messages import DeadLetter, Downlink, RegistryEntry, encode
+from simway_protocol.messages import AuditAnchor, DeadLetter, Downlink, RegistryEntry, encode
 from sqlalchemy import Connection, delete, insert, select
 
 from simway_flask_app.store.schema import dead_letters, outbox
@@ -21,7 +21,7 @@ class OutboxRow:
     value: bytes
 
 
-def enqueue(connection: Connection, topic: str, message: Downlink | RegistryEntry, now_us: int) -> None:
+def enqueue(connection: Connection, topic: str, message: Downlink | RegistryEntry | AuditAnchor, now_us: int) -> None:
     """Puts a message into the outbox, keyed by its device."""
     row = {"topic": topic, "key": message.device, "value": encode(message), "created_us": now_us}
     connection.execute(insert(outbox).values(row))

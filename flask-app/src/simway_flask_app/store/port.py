@@ -6,12 +6,15 @@ Times are UTC microseconds since 1970 and come from the caller. Command ids are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from simway_protocol.messages import Profile, Range
 from simway_protocol.readings import Value
+
+from simway_flask_app.policy import Facts, Refusal, Verdict
+from simway_flask_app.store.oversight import Alarm, Oversight
 
 # --- errors ------------------------------------------------------------------------------------------------------------
 
@@ -46,6 +49,14 @@ class NotCancellable(StoreError):
     def __init__(self, command_id: str, state: str) -> None:
         super().__init__(f"command {command_id} is {state}: it can be cancelled only before it is executed")
         self.command_id, self.state = command_id, state
+
+
+class CommandRefused(StoreError):
+    """A rule forbids the command; that is in the audit trail. ``refusal`` has the reason and what to do."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.text)
+        self.refusal = refusal
 
 
 class BadCursor(StoreError):
@@ -92,6 +103,8 @@ class SimInventory:
     profiles: tuple[Profile, ...]
     t_us: int
     generation: int
+    os_version: str = ""
+    smdp: str = ""
 
     @property
     def active_profile(self) -> Profile | None:
@@ -101,12 +114,24 @@ class SimInventory:
 
 @dataclass(frozen=True, slots=True)
 class DeviceDetail:
-    """A device with what is known of it now. ``last_reading_us``: the newest timestamp among its readings."""
+    """A device with what is known of it now. ``last_reading_us``: the newest timestamp among its readings.
+
+    ``alarms``: those that are not over, oldest first.
+    """
 
     device: Device
     session: Session | None
     inventory: SimInventory | None
     last_reading_us: int | None
+    alarms: tuple[Alarm, ...] = ()
+
+    @property
+    def active_iccid(self) -> str:
+        """The active profile by the newer of attach and inventory, empty where neither says; of one session, the inventory."""
+        attach, held = self.session, self.inventory
+        if attach is not None and attach.iccid and (held is None or attach.generation > held.generation):
+            return attach.iccid
+        return held.active_iccid if held is not None else ""
 
 
 # --- readings ----------------------------------------------------------------------------------------------------------
@@ -173,6 +198,8 @@ class NewCommand:
     actor: str
     target_iccid: str = ""
     provider: str = ""
+    forced: bool = False
+    force_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +208,7 @@ class Command:
 
     ``reason`` and ``evidence`` are those of the last thing that happened (``already_enabled``; ICCIDs, proof, APDUs).
     ``counter``: None until the dispatcher sealed it. ``cancel_requested_us``: when a cancel was asked of the device.
+    ``target_class``: the profile class of a switch's target when it was accepted, empty where that was not known.
     """
 
     command_id: str
@@ -198,6 +226,9 @@ class Command:
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     cancel_requested_us: int | None = None
+    forced: bool = False
+    force_reason: str = ""
+    target_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +251,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class CommandsPage:
-    """Commands, newest first."""
+    """Commands, the last accepted first."""
 
     commands: list[Command]
     next_cursor: str | None
@@ -231,16 +262,16 @@ class CommandsPage:
 Order = Literal["asc", "desc"]
 
 
-class WebStore(Protocol):
+class WebStore(Oversight, Protocol):
     """What the REST API and the console ask of the store."""
 
     def ping(self) -> None:
         """Raises ``StoreUnavailable`` when the database does not answer."""
 
-    def add_device(self, device: str, *, name: str, now_us: int) -> Device:
+    def add_device(self, device: str, *, name: str, now_us: int, actor: str = "api") -> Device:
         """Registers a device with key version 1, and announces it to the gateways (outbox). Raises ``DeviceExists``."""
 
-    def set_device_status(self, device: str, status: str, *, now_us: int) -> Device:
+    def set_device_status(self, device: str, status: str, *, now_us: int, actor: str = "api") -> Device:
         """``active`` or ``revoked``, announced to the gateways. Raises ``UnknownDevice``."""
 
     def devices(self, *, limit: int = 100, after: str = "") -> list[DeviceDetail]:
@@ -273,14 +304,18 @@ class WebStore(Protocol):
     def loss_ledger(self, device: str) -> LossLedger:
         """The balance of a device; all zeros for one that sent nothing."""
 
-    def add_command(self, command: NewCommand, *, now_us: int) -> Command:
-        """Queues a command. Raises ``UnknownDevice``. The rules are in ``simway_flask_app.commands``: call that."""
+    def add_command(self, command: NewCommand, *, now_us: int, judge: Callable[[Facts], Verdict] | None = None) -> Command:
+        """Queues a command. The rules are in ``simway_flask_app.commands``: call that.
+
+        ``judge`` is asked in the same transaction, with the facts as they are there; a refusal is written into the audit trail.
+        Raises ``UnknownDevice`` and ``CommandRefused``.
+        """
 
     def command(self, device: str, command_id: str) -> Command:
         """Raises ``UnknownCommand``."""
 
     def commands(self, device: str, *, limit: int = 50, cursor: str | None = None) -> CommandsPage:
-        """The commands of a device, newest first. Raises ``BadCursor``."""
+        """The commands of a device, the last accepted first. Raises ``BadCursor``."""
 
     def command_history(self, command_id: str) -> list[HistoryRow]:
         """What happened to a command, in order."""

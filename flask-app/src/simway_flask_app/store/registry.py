@@ -9,8 +9,9 @@ from simway_protocol.messages import Attached, Detached, Inventory, Profile, Reg
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from simway_flask_app.store import outbox
+from simway_flask_app.store import alarms, outbox, trail
 from simway_flask_app.store.engine import Database
+from simway_flask_app.store.oversight import Alarm
 from simway_flask_app.store.port import Device, DeviceDetail, DeviceExists, Session, SimInventory, UnknownDevice
 from simway_flask_app.store.schema import devices, inventories, latest, series, sessions
 
@@ -25,9 +26,9 @@ class Registry:
 
     _database: Database
 
-    def add_device(self, device: str, *, name: str, now_us: int) -> Device:
+    def add_device(self, device: str, *, name: str, now_us: int, actor: str = "api") -> Device:
         """See ``port.WebStore``."""
-        with self._database.write() as connection:
+        with trail.deciding(self._database) as connection:
             row = {
                 "device": device, "name": name, "status": ACTIVE, "key_version": 1, "last_counter": 0,
                 "created_us": now_us, "updated_us": now_us,
@@ -37,13 +38,15 @@ class Registry:
             except IntegrityError as error:
                 raise DeviceExists(f"device {device} is registered already") from error
             outbox.enqueue(connection, "registry", _entry(device, ACTIVE, 1, now_us), now_us)
+            detail = {"name": name, "key_version": 1}
+            trail.append(connection, "device.enrolled", device=device, actor=actor, now_us=now_us, detail=detail)
         return Device(device, name, ACTIVE, 1, now_us, now_us)
 
-    def set_device_status(self, device: str, status: str, *, now_us: int) -> Device:
+    def set_device_status(self, device: str, status: str, *, now_us: int, actor: str = "api") -> Device:
         """See ``port.WebStore``."""
         if status not in (ACTIVE, REVOKED):
             raise ValueError(f"a device is {ACTIVE} or {REVOKED}, not {status}")
-        with self._database.write() as connection:
+        with trail.deciding(self._database) as connection:
             changed = connection.execute(
                 update(devices)
                 .where(devices.c.device == device)
@@ -53,21 +56,29 @@ class Registry:
             if changed is None:
                 raise UnknownDevice(f"no device {device} is registered")
             outbox.enqueue(connection, "registry", _entry(device, status, changed.key_version, now_us), now_us)
+            trail.append(connection, "device.status", device=device, actor=actor, now_us=now_us, detail={"status": status})
         return Device(device, changed.name, status, changed.key_version, changed.created_us, now_us)
 
     def devices(self, *, limit: int = 100, after: str = "") -> list[DeviceDetail]:
         """See ``port.WebStore``."""
         with self._database.read() as connection:
             query = _details().where(devices.c.device > after).order_by(devices.c.device).limit(limit)
-            return [_detail(row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+            standing = alarms.standing(connection, [row.device for row in rows])
+            return [_detail(row, standing.get(row.device, ())) for row in rows]
 
     def device(self, device: str) -> DeviceDetail:
         """See ``port.WebStore``."""
         with self._database.read() as connection:
-            row = connection.execute(_details().where(devices.c.device == device)).first()
-        if row is None:
-            raise UnknownDevice(f"no device {device} is registered")
-        return _detail(row)
+            return detail(connection, device)
+
+
+def detail(connection: Connection, device: str) -> DeviceDetail:
+    """A device with what is known of it. Raises ``UnknownDevice``."""
+    row = connection.execute(_details().where(devices.c.device == device)).first()
+    if row is None:
+        raise UnknownDevice(f"no device {device} is registered")
+    return _detail(row, alarms.standing(connection, [device]).get(device, ()))
 
 
 def announce(connection: Connection, now_us: int) -> None:
@@ -103,7 +114,7 @@ def note_inventory(connection: Connection, event: Inventory) -> None:
     """Keeps the inventory, unless one of a newer session is known. Events come in order, and a gateway's clock may step back."""
     values = {
         "eid": event.eid, "active_iccid": event.active_iccid, "profiles": msgspec.json.encode(event.profiles).decode(),
-        "t_us": event.t_us, "generation": event.generation,
+        "t_us": event.t_us, "generation": event.generation, "os_version": event.os_version, "smdp": event.smdp,
     }  # fmt: skip
     known = connection.execute(select(inventories.c.generation).where(inventories.c.device == event.device)).scalar()
     if known is None:
@@ -163,7 +174,7 @@ def _details() -> Any:
     )  # fmt: skip
 
 
-def _detail(row: Any) -> DeviceDetail:
+def _detail(row: Any, standing: tuple[Alarm, ...]) -> DeviceDetail:
     session = inventory = None
     if row.session_generation is not None:
         session = Session(
@@ -173,6 +184,8 @@ def _detail(row: Any) -> DeviceDetail:
         )  # fmt: skip
     if row.sim_t_us is not None:
         profiles = _profiles.decode(row.sim_profiles)
-        inventory = SimInventory(row.sim_eid, row.sim_active_iccid, profiles, row.sim_t_us, row.sim_generation)
+        inventory = SimInventory(
+            row.sim_eid, row.sim_active_iccid, profiles, row.sim_t_us, row.sim_generation, row.sim_os_version, row.sim_smdp
+        )
     device = Device(row.device, row.name, row.status, row.key_version, row.created_us, row.updated_us)
-    return DeviceDetail(device, session, inventory, row.last_reading_us)
+    return DeviceDetail(device, session, inventory, row.last_reading_us, standing)

@@ -64,6 +64,38 @@ inventories = Table(
     Column("profiles", Text, nullable=False, comment="JSON array of simway_protocol.messages.Profile"),
     Column("t_us", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("os_version", Text, nullable=False),
+    Column("smdp", Text, nullable=False),
+)
+
+twins = Table(
+    "twins",
+    metadata,
+    Column("device", Text, ForeignKey("devices.device"), primary_key=True),
+    Column("iccid", Text, nullable=False, comment="the profile that shall be active; empty: nobody has said or reported"),
+    Column("fallback_iccid", Text, nullable=False),
+    Column("eid", Text, nullable=False, comment="of the card that belongs there"),
+    Column("profiles", Text, nullable=False, comment="JSON array of the ICCIDs that belong on the card"),
+    Column("source", Text, nullable=False, comment="report (the first one), switch (a VERIFIED one) or person"),
+    Column("actor", Text, nullable=False),
+    Column("set_us", BigInteger, nullable=False),
+    Column("open_switch", Text, nullable=False, comment="command id that the last audit showed as open in the device's journal"),
+    Column("audited_us", BigInteger, nullable=False),
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("device", Text, nullable=False, comment="empty: of the platform itself"),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="ICCID, EID or command id; one alarm of a kind is open for each"),
+    Column("severity", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("raised_us", BigInteger, nullable=False),
+    Column("over_us", BigInteger),
+    Index("alarms_open", "over_us", "device"),
+    sqlite_autoincrement=True,
 )
 
 series = Table(
@@ -163,6 +195,11 @@ commands = Table(
     Column("sent_generation", BigInteger, nullable=False, comment="of the session that carried it"),
     Column("cancel_requested_us", BigInteger),
     Column("cancel_pending", SmallInteger, nullable=False, comment="1 until the dispatcher has sealed the CANCEL"),
+    Column("seq", BigInteger, nullable=False, comment="order of acceptance; clocks may step back"),
+    Column("forced", SmallInteger, nullable=False, comment="1: goes past rules that a person may set aside"),
+    Column("force_reason", Text, nullable=False),
+    Column("target_class", Text, nullable=False, comment="of the target profile when the switch was accepted"),
+    Index("commands_order", "device", "seq"),
     Index("commands_device", "device", "created_us"),
     Index("commands_state", "state", "expires_us"),
 )
@@ -214,5 +251,38 @@ log_gaps = Table(
     Column("partition", Integer, nullable=False),
     Column("first_offset", BigInteger, nullable=False),
     Column("last_offset", BigInteger, nullable=False),
+    Column("t_us", BigInteger, nullable=False),
+)
+
+audit_trail = Table(
+    "audit_trail",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("t_us", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("hash", Text, nullable=False, comment="see simway_flask_app.trail"),
+    Index("audit_trail_device", "device", "seq"),
+    Index("audit_trail_kind", "kind", "seq"),
+    Index("audit_trail_time", "t_us"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, comment="1: writers take turns by locking this row"),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+audit_anchors = Table(
+    "audit_anchors",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False),
+    Column("signature", Text, nullable=False),
     Column("t_us", BigInteger, nullable=False),
 )

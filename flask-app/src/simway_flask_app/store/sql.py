@@ -7,15 +7,18 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
-from simway_flask_app.store import grafana_role, migrations
+from simway_flask_app.store import grafana_role, migrations, trail
+from simway_flask_app.store.alarms import Alarms
 from simway_flask_app.store.commands import Commands
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.readings import Readings
 from simway_flask_app.store.registry import Registry
+from simway_flask_app.store.trail import AuditTrail
+from simway_flask_app.store.twins import Twins
 from simway_flask_app.store.uplinks import UplinkWriter
 
 
-class SqlStore(Registry, Readings, Commands):
+class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail):
     """Keeps ``port.WebStore``. Opening it connects to nothing; the schema is looked at by ``check_schema`` alone."""
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
@@ -47,6 +50,12 @@ class SqlStore(Registry, Readings, Commands):
     def transaction(self) -> Iterator[Connection]:
         """A writing transaction, for the modules of the store that take a connection."""
         with self._database.write() as connection:
+            yield connection
+
+    @contextmanager
+    def deciding(self) -> Iterator[Connection]:
+        """A writing transaction for decisions: it takes its turn in the audit trail first, so that none waits for another."""
+        with trail.deciding(self._database) as connection:
             yield connection
 
     @contextmanager

@@ -8,19 +8,16 @@ from simway_protocol.identity import derive_device_key, is_device_id
 
 from simway_flask_app import commands as use_cases
 from simway_flask_app.store import port
-from simway_flask_app.web import cursors, present, schemas, times
+from simway_flask_app.web import api_sim, cursors, present, schemas, times
 from simway_flask_app.web.auth import SESSION_COOKIE, Gate, require_same_origin
 from simway_flask_app.web.context import ACTOR, Services, services
 from simway_flask_app.web.limits import STREAM_RETRY_S
 from simway_flask_app.web.live import TooManyStreams
-from simway_flask_app.web.operations import Operations, Reply
+from simway_flask_app.web.operations import Reply
 from simway_flask_app.web.problems import FieldError, Problem, problem_response
+from simway_flask_app.web.routes import NOT_A_DEVICE_ID, PREFIX, command_id, device_id, operations
 
 log = structlog.get_logger(__name__)
-
-PREFIX = "/api/v1"
-NOT_A_DEVICE_ID = "A device id is 1 to 64 of A-Z a-z 0-9 . _ : - and begins with a letter or digit."
-operations = Operations()
 
 
 def make_blueprint(gate: Gate) -> Blueprint:
@@ -135,7 +132,7 @@ def add_device(body: schemas.NewDevice) -> Reply:
     if not is_device_id(body.id):
         raise Problem(422, "bad_request", NOT_A_DEVICE_ID)
     ports = services()
-    ports.store.add_device(body.id, name=body.name, now_us=ports.now_us())
+    ports.store.add_device(body.id, name=body.name, now_us=ports.now_us(), actor=ACTOR)
     detail = ports.store.device(body.id)
     key = derive_device_key(ports.master_secret, body.id, detail.device.key_version)
     shown = schemas.NewDeviceReply(present.device(detail), schemas.DeviceKey(detail.device.key_version, key.hex()))
@@ -164,7 +161,7 @@ def list_devices(query: schemas.DevicesQuery) -> schemas.DevicesPage:
 )
 def get_device(device: str) -> schemas.Device:
     """The device with its active carrier, the inventory of its SIM and its session."""
-    return present.device(services().store.device(_device_id(device)))
+    return present.device(services().store.device(device_id(device)))
 
 
 @operations.add(
@@ -179,7 +176,7 @@ def get_device(device: str) -> schemas.Device:
 def change_device(device: str, body: schemas.DeviceChange) -> schemas.Device:
     """Gateways learn of it within a second."""
     ports = services()
-    ports.store.set_device_status(_device_id(device), body.status, now_us=ports.now_us())
+    ports.store.set_device_status(device_id(device), body.status, now_us=ports.now_us(), actor=ACTOR)
     return present.device(ports.store.device(device))
 
 
@@ -194,7 +191,7 @@ def change_device(device: str, body: schemas.DeviceChange) -> schemas.Device:
 def get_loss(device: str) -> schemas.LossLedger:
     """What became of every reading that the device numbered; it always balances."""
     store = services().store
-    store.device(_device_id(device))
+    store.device(device_id(device))
     return present.loss_ledger(store.loss_ledger(device))
 
 
@@ -215,7 +212,7 @@ def list_readings(device: str, query: schemas.ReadingsQuery) -> schemas.Readings
     from_us, to_us = times.parse_parameter("from", query.from_), times.parse_parameter("to", query.to)
     times.check_range(from_us, to_us)
     store = services().store
-    store.device(_device_id(device))
+    store.device(device_id(device))
     page = store.readings(
         device, sensors=query.sensor, from_us=from_us, to_us=to_us, limit=query.limit, cursor=query.cursor, order=query.order
     )
@@ -233,7 +230,7 @@ def list_readings(device: str, query: schemas.ReadingsQuery) -> schemas.Readings
 def list_latest(device: str) -> schemas.LatestReadings:
     """Newest means the newest timestamp, not what was received last."""
     store = services().store
-    store.device(_device_id(device))
+    store.device(device_id(device))
     return schemas.LatestReadings(device, [present.reading(row) for row in store.latest(device)])
 
 
@@ -246,13 +243,15 @@ def list_latest(device: str) -> schemas.LatestReadings:
     tag="commands",
     summary="Send a command",
     replies={202: schemas.Command},
-    problems=(400, 404, 409, 413, 415, 422),
+    problems=(400, 404, 409, 413, 415, 422, 429),
     body=schemas.CommandRequest,
     headers={202: {"Location": "the command; follow its state there"}},
 )
 def add_command(device: str, body: schemas.CommandRequest) -> Reply:
-    """Queues a command. 409 where it is known at once that it cannot be done; ``reason`` says why."""
-    row = _queue(services(), _device_id(device), body)
+    """Queues a command. 409, or 429 where waiting helps, when it is known at once that it cannot or must not be done; ``reason``
+    says why: already_enabled, device_busy, policy, no_inventory, test_profile, no_fallback, daily_cap, ... Force sets aside
+    no_inventory, test_profile and no_fallback."""
+    row = _queue(services(), device_id(device), body)
     return Reply(present.command(row), 202, {"Location": f"{PREFIX}/devices/{device}/commands/{row.command_id}"})
 
 
@@ -261,7 +260,8 @@ def _queue(ports: Services, device: str, body: schemas.CommandRequest) -> port.C
     if isinstance(body, schemas.Switch):
         return use_cases.switch_carrier(
             ports.store, device, iccid=body.iccid or "", provider=body.provider or "", deadline_s=body.deadline_s,
-            expires_in_s=body.expires_in_s, actor=ACTOR, now_us=now_us,
+            expires_in_s=body.expires_in_s, force_reason=body.reason if body.force else "",
+            switches_per_day=ports.switches_per_day, actor=ACTOR, now_us=now_us,
         )  # fmt: skip
     use_case = use_cases.ping if isinstance(body, schemas.Ping) else use_cases.audit
     return use_case(ports.store, device, expires_in_s=body.expires_in_s, actor=ACTOR, now_us=now_us)
@@ -279,7 +279,7 @@ def _queue(ports: Services, device: str, body: schemas.CommandRequest) -> port.C
 def list_commands(device: str, query: schemas.CommandsQuery) -> schemas.CommandsPage:
     """The newest first."""
     store = services().store
-    store.device(_device_id(device))
+    store.device(device_id(device))
     page = store.commands(device, limit=query.limit, cursor=query.cursor)
     return schemas.CommandsPage([present.command(row) for row in page.commands], page.next_cursor)
 
@@ -293,10 +293,11 @@ def list_commands(device: str, query: schemas.CommandsQuery) -> schemas.Commands
     problems=(404,),
 )
 def get_command(device: str, command: str) -> schemas.CommandWithHistory:
-    """The command and everything that happened to it."""
-    store = services().store
-    row = store.command(_device_id(device), _command_id(command))
-    return present.command_with_history(row, store.command_history(row.command_id))
+    """The command and everything that happened to it; of a switch, also what the SIM itself says of it (``sim_word``)."""
+    ports = services()
+    row = ports.store.command(device_id(device), command_id(command))
+    word = api_sim.word_on(ports, row) if row.kind == "switch" else None
+    return present.command_with_history(row, ports.store.command_history(row.command_id), word)
 
 
 @operations.add(
@@ -310,7 +311,7 @@ def get_command(device: str, command: str) -> schemas.CommandWithHistory:
 def cancel_command(device: str, command: str) -> Reply:
     """200 when it is cancelled; 202 when the device has to be asked; 409 from EXECUTED on."""
     ports = services()
-    row = use_cases.cancel(ports.store, _device_id(device), _command_id(command), actor=ACTOR, now_us=ports.now_us())
+    row = use_cases.cancel(ports.store, device_id(device), command_id(command), actor=ACTOR, now_us=ports.now_us())
     return Reply(present.command(row), 200 if row.state == "CANCELLED" else 202)
 
 
@@ -356,6 +357,8 @@ _STORE_STATUS: dict[type[port.StoreError], tuple[int, str]] = {
 def _on_store_error(error: port.StoreError) -> Response:
     if isinstance(error, port.BadCursor):
         return problem_response(cursors.bad_cursor())
+    if isinstance(error, port.CommandRefused):
+        return problem_response(_refused(error))
     if isinstance(error, port.StoreUnavailable):
         log.warning("web.store_unavailable", error=str(error))
         detail = "The database does not answer. Try again."
@@ -366,21 +369,16 @@ def _on_store_error(error: port.StoreError) -> Response:
     return problem_response(Problem(status, reason, str(error)))
 
 
+def _refused(error: port.CommandRefused) -> Problem:
+    refusal = error.refusal
+    if not refusal.retry_after_s:
+        return Problem(409, refusal.reason, refusal.text)
+    return Problem(429, refusal.reason, refusal.text, headers={"Retry-After": str(refusal.retry_after_s)})
+
+
 def _on_command_error(error: use_cases.CommandError) -> Response:
     status = {use_cases.BadRequest: 422, use_cases.UnknownProfile: 404}.get(type(error), 409)
     return problem_response(Problem(status, error.reason, str(error)))
-
-
-def _device_id(text: str) -> str:
-    if not is_device_id(text):
-        raise Problem(404, "unknown_device", "No such device is registered.")
-    return text
-
-
-def _command_id(text: str) -> str:
-    if len(text) != 32 or not set(text) <= set("0123456789abcdef"):
-        raise Problem(404, "unknown_command", "The device has no command of this id.")
-    return text
 
 
 def _empty(status: int) -> Response:

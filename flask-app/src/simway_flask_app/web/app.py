@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response
 
+from simway_flask_app.clock import utc_now_us
+from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
 from simway_flask_app.store.port import WebStore
 from simway_flask_app.web import api, limits, pages, problems
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.changes import Changes
-from simway_flask_app.web.context import EXTENSION, Services, utc_now_us
+from simway_flask_app.web.context import EXTENSION, Services
 from simway_flask_app.web.live import LiveEvents
 
 
 @dataclass(frozen=True)
 class WebConfig:
-    """What the app needs to know. The secrets have no default; the rest are limits of the event stream."""
+    """What the app needs to know. The secrets have no default; the rest are limits."""
 
     admin_token: str = field(repr=False)
     session_secret: bytes = field(repr=False)
@@ -26,6 +28,7 @@ class WebConfig:
     stream_max_s: float = limits.STREAM_MAX_S
     stream_heartbeat_s: float = limits.STREAM_HEARTBEAT_S
     stream_poll_s: float = 0.4
+    switches_per_day: int = SWITCHES_PER_DAY_DEFAULT
 
 
 def create_app(config: WebConfig, store: WebStore, *, now_us: Callable[[], int] = utc_now_us) -> Flask:
@@ -39,7 +42,7 @@ def create_app(config: WebConfig, store: WebStore, *, now_us: Callable[[], int] 
         lambda: Changes(store), streams_max=config.streams_max, poll_s=config.stream_poll_s,
         heartbeat_s=config.stream_heartbeat_s, stream_max_s=config.stream_max_s,
     )  # fmt: skip
-    app.extensions[EXTENSION] = Services(store, gate, live, config.master_secret, now_us)
+    app.extensions[EXTENSION] = Services(store, gate, live, config.master_secret, now_us, config.switches_per_day)
     problems.install(app)
     app.register_blueprint(api.make_blueprint(gate))
     app.register_blueprint(pages.make_blueprint())

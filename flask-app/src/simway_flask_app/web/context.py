@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from flask import current_app
 
+from simway_flask_app.clock import utc_now_us
+from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
 from simway_flask_app.store.port import WebStore
+from simway_flask_app.trail import Signer
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.live import LiveEvents
 
@@ -18,20 +20,23 @@ ACTOR = "api"
 """Who asked for a command, in its history."""
 
 
-def utc_now_us() -> int:
-    """The time of day in UTC microseconds."""
-    return time.time_ns() // 1000
-
-
 @dataclass(frozen=True)
 class Services:
-    """The ports of one app. ``master_secret``: 32 bytes, for the key that a new device is shown once."""
+    """The ports of one app. ``master_secret``: 32 bytes, for the key that a new device is shown once, for what SIMs say, and for
+    the signatures of the audit trail. ``switches_per_day``: of one device, 0 for no cap.
+    """
 
     store: WebStore
     gate: Gate
     live: LiveEvents
     master_secret: bytes = field(repr=False)
     now_us: Callable[[], int] = utc_now_us
+    switches_per_day: int = SWITCHES_PER_DAY_DEFAULT
+
+    @property
+    def signer(self) -> Signer:
+        """Who signs the heads of the audit trail."""
+        return Signer.of(self.master_secret)
 
 
 def services() -> Services:

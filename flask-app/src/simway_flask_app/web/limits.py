@@ -29,3 +29,6 @@ STREAM_RETRY_S = 5
 """What a refused stream is told to wait."""
 THREADS = STREAMS_MAX + 8
 """Threads of the server: streams cannot take the last ones from the API."""
+REASON_MAX_CHARS = 500
+ALARMS_LIMIT_DEFAULT, ALARMS_LIMIT_MAX = 100, 500
+AUDIT_LIMIT_DEFAULT, AUDIT_LIMIT_MAX = 100, 500

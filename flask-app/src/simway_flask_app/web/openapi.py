@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from simway_flask_app.web import limits, schemas
-from simway_flask_app.web.api import PREFIX, operations
 from simway_flask_app.web.auth import SESSION_COOKIE
 from simway_flask_app.web.operations import Operation
 from simway_flask_app.web.problems import MEDIA_TYPE, ProblemDetails
+from simway_flask_app.web.routes import PREFIX, operations
 
 _REF = "#/components/schemas/{name}"
 _DESCRIPTION = (

@@ -6,7 +6,9 @@ from typing import Any, cast
 
 from simway_protocol.messages import Profile
 
+from simway_flask_app.sim_word import SimWord
 from simway_flask_app.store import port
+from simway_flask_app.store.oversight import Alarm
 from simway_flask_app.web import schemas
 from simway_flask_app.web.times import to_text
 
@@ -29,9 +31,23 @@ def device(detail: port.DeviceDetail) -> schemas.Device:
         last_reading_at=optional_text(detail.last_reading_us),
         last_reading_us=detail.last_reading_us,
         active_carrier=carrier,
-        inventory=inventory(detail.inventory, carrier) if detail.inventory else None,
+        inventory=inventory(detail.inventory, carrier.iccid if carrier else "") if detail.inventory else None,
         session=session(detail.session) if detail.session else None,
+        alarms=[alarm(item) for item in detail.alarms],
     )
+
+
+def alarm(row: Alarm) -> schemas.Alarm:
+    """One alarm."""
+    return schemas.Alarm(
+        row.alarm_id, row.device, row.kind, row.subject, cast(Any, row.severity), row.text, to_text(row.raised_us), row.raised_us,
+        optional_text(row.over_us), row.over_us,
+    )  # fmt: skip
+
+
+def sim_word(word: SimWord | None) -> schemas.SimWord | None:
+    """The SIM's own word."""
+    return None if word is None else schemas.SimWord(word.iccid, word.n, word.verified, to_text(word.t_us), word.t_us)
 
 
 def active_carrier(detail: port.DeviceDetail) -> schemas.Carrier | None:
@@ -50,15 +66,25 @@ def _carrier(iccid: str, held: port.SimInventory | None, source: str, at_us: int
     return schemas.Carrier(iccid, provider, name, cast(Any, source), to_text(at_us), at_us)
 
 
-def inventory(held: port.SimInventory, carrier: schemas.Carrier | None) -> schemas.Inventory:
+def inventory(held: port.SimInventory, active_iccid: str) -> schemas.Inventory:
     """The inventory; the carrier in use is marked, which an attach may know before the next inventory does."""
-    active = carrier.iccid if carrier else held.active_iccid
+    active = active_iccid or held.active_iccid
     profiles = [_profile(item, item.iccid == active) for item in held.profiles]
-    return schemas.Inventory(held.eid, active, profiles, to_text(held.t_us), held.t_us)
+    return schemas.Inventory(held.eid, active, profiles, held.os_version, held.smdp, to_text(held.t_us), held.t_us)
 
 
 def _profile(item: Profile, active: bool) -> schemas.SimProfile:
-    return schemas.SimProfile(item.iccid, item.provider, item.name, item.nickname, item.state, item.profile_class, active)
+    return schemas.SimProfile(
+        item.iccid,
+        item.provider,
+        item.name,
+        item.nickname,
+        item.state,
+        item.profile_class,
+        active,
+        item.fallback,
+        list(item.rules),
+    )
 
 
 def session(row: port.Session) -> schemas.Session:
@@ -98,7 +124,10 @@ def _command_fields(row: port.Command) -> dict[str, Any]:
         "kind": row.kind,
         "state": str(row.state),
         "reason": row.reason,
-        "target": schemas.Target(row.target_iccid, row.provider) if row.kind == "switch" else None,
+        "target": schemas.Target(row.target_iccid, row.provider, row.target_class) if row.kind == "switch" else None,
+        "test_profile": row.target_class == "test",
+        "forced": row.forced,
+        "force_reason": row.force_reason,
         "deadline_s": row.deadline_s,
         "actor": row.actor,
         "counter": row.counter,
@@ -119,9 +148,12 @@ def command(row: port.Command) -> schemas.Command:
     return schemas.Command(**_command_fields(row))
 
 
-def command_with_history(row: port.Command, history: list[port.HistoryRow]) -> schemas.CommandWithHistory:
-    """A command and what happened to it."""
-    return schemas.CommandWithHistory(**_command_fields(row), history=[history_entry(item) for item in history])
+def command_with_history(
+    row: port.Command, history: list[port.HistoryRow], word: SimWord | None = None
+) -> schemas.CommandWithHistory:
+    """A command, what happened to it, and the SIM's own word on it."""
+    shown = [history_entry(item) for item in history]
+    return schemas.CommandWithHistory(**_command_fields(row), history=shown, sim_word=sim_word(word))
 
 
 def history_entry(row: port.HistoryRow) -> schemas.HistoryEntry:

@@ -7,29 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 from simway_protocol.commands import DEADLINE_DEFAULT_S, DEADLINE_MIN_S
-from simway_protocol.limits import DEVICE_ID_MAX_CHARS, INT64_MAX, INT64_MIN, SENSOR_MAX_CHARS
+from simway_protocol.limits import SENSOR_MAX_CHARS
 
 from simway_flask_app.commands import DEADLINE_MAX_S, EXPIRES_DEFAULT_S, EXPIRES_MAX_S
 from simway_flask_app.web import limits
-
-DEVICE_ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]*$"
-
-Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds", extra_json_schema={"format": "date-time"})]
-TimeUs = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX, description="the same, as microseconds since 1970-01-01 UTC")]
-DeviceId = Annotated[str, Meta(min_length=1, max_length=DEVICE_ID_MAX_CHARS, pattern=DEVICE_ID_PATTERN)]
-Cursor = Annotated[
-    str,
-    Meta(min_length=1, max_length=limits.CURSOR_MAX_CHARS, description="next_cursor of the page before, for the same question"),
-]
-NextCursor = Annotated[str | None, Meta(description="for the page after this one; null on the last")]
-TimeParameter = Annotated[
-    str,
-    Meta(
-        max_length=limits.TIME_MAX_CHARS,
-        description="RFC 3339 with an offset, or microseconds since 1970",
-        extra_json_schema={"anyOf": [{"format": "date-time"}, {"pattern": "^-?[0-9]{1,18}$"}]},
-    ),
-]
+from simway_flask_app.web.fields import Cursor, DeviceId, Iccid, NextCursor, Time, TimeParameter, TimeUs, only_digits
 
 # --- in ----------------------------------------------------------------------------------------------------------------
 
@@ -56,15 +38,19 @@ class _Expires(Struct):
 class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=True):
     """Enable another profile of the SIM. The device goes back by itself when it cannot be confirmed within ``deadline_s``."""
 
-    iccid: Annotated[str, Meta(pattern="^[0-9]{18,20}$")] | msgspec.UnsetType = msgspec.UNSET
+    iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
     provider: Annotated[str, Meta(min_length=1, max_length=limits.PROVIDER_MAX_CHARS)] | msgspec.UnsetType = msgspec.UNSET
     deadline_s: Annotated[int, Meta(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S)] = DEADLINE_DEFAULT_S
+    force: Annotated[bool, Meta(description="sets aside no_inventory, test_profile and no_fallback; wants a reason")] = False
+    reason: Annotated[str, Meta(max_length=limits.REASON_MAX_CHARS, pattern=r"^[^\u0000-\u001f\u007f]*$")] = ""
 
     def __post_init__(self) -> None:
         if bool(self.iccid) == bool(self.provider):
             raise ValueError("name either an iccid or a provider")
-        if self.iccid and not self.iccid.isdigit():
-            raise ValueError("an ICCID is 18 to 20 digits")
+        only_digits(self.iccid)
+        self.reason = self.reason.strip()
+        if self.force != bool(self.reason):
+            raise ValueError("force and a reason come together: the reason is kept in the audit trail")
 
 
 class Ping(_Expires, tag_field="kind", tag="ping", forbid_unknown_fields=True):
@@ -134,7 +120,9 @@ class SessionState(Struct):
 
 
 class SimProfile(Struct):
-    """One profile of the SIM. ``provider``: who runs the carrier; ``active``: the one in use."""
+    """One profile of the SIM. ``provider``: who runs the carrier; ``active``: the one in use; ``fallback``: it has the fallback
+    attribute; ``rules``: what its policy forbids, of disable_not_allowed and delete_not_allowed.
+    """
 
     iccid: str
     provider: str
@@ -143,6 +131,8 @@ class SimProfile(Struct):
     state: str
     profile_class: str
     active: bool
+    fallback: bool
+    rules: list[str]
 
 
 class Carrier(Struct):
@@ -162,6 +152,33 @@ class Inventory(Struct):
     eid: str
     active_iccid: str
     profiles: list[SimProfile]
+    os_version: str
+    smdp: str
+    at: Time
+    at_us: TimeUs
+
+
+class Alarm(Struct):
+    """Something that is not, or was not, as it should be. It ends by itself. ``device`` is empty for one of the platform."""
+
+    id: int
+    device: str
+    kind: str
+    subject: str
+    severity: Literal["warning", "critical"]
+    text: str
+    raised_at: Time
+    raised_us: TimeUs
+    over_at: Time | None
+    over_us: TimeUs | None
+
+
+class SimWord(Struct):
+    """What the SIM itself says: its ``n``-th change of profile enabled ``iccid``. ``verified``: it holds the device's key."""
+
+    iccid: str
+    n: int
+    verified: bool
     at: Time
     at_us: TimeUs
 
@@ -196,6 +213,7 @@ class Device(Struct):
     active_carrier: Carrier | None
     inventory: Inventory | None
     session: Session | None
+    alarms: list[Alarm]
 
 
 class DeviceKey(Struct):
@@ -286,14 +304,17 @@ class HistoryEntry(Struct):
 
 
 class Target(Struct):
-    """What a switch goes to. ``provider`` is empty where the request named the ICCID."""
+    """What a switch goes to. ``provider`` is empty where the request named the ICCID; ``profile_class``, where nobody knew it."""
 
     iccid: str
     provider: str
+    profile_class: str
 
 
 class Command(Struct):
-    """A command. ``reason`` and ``evidence`` are those of the last thing that happened to it."""
+    """A command. ``reason`` and ``evidence`` are those of the last thing that happened to it. ``test_profile``: a switch whose
+    target is of the test class.
+    """
 
     id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     device: DeviceId
@@ -301,6 +322,9 @@ class Command(Struct):
     state: str
     reason: str
     target: Target | None
+    test_profile: bool
+    forced: bool
+    force_reason: str
     deadline_s: int
     actor: str
     counter: int | None
@@ -316,13 +340,14 @@ class Command(Struct):
 
 
 class CommandWithHistory(Command):
-    """A command and everything that happened to it, in order."""
+    """A command and everything that happened to it, in order. ``sim_word``: the SIM's own word on a switch, not in streams."""
 
     history: list[HistoryEntry]
+    sim_word: SimWord | None
 
 
 class CommandsPage(Struct):
-    """Commands, newest first."""
+    """Commands, the last accepted first."""
 
     commands: list[Command]
     next_cursor: NextCursor

@@ -35,6 +35,8 @@ class Ins(IntEnum):
     ENVELOPE = 0xC2
     GET_DATA = 0xCA
     STORE_DATA = 0xE2
+    UPDATE_BINARY = 0xD6
+    UPDATE_RECORD = 0xDC
     STATUS = 0xF2
 
 

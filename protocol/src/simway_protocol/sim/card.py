@@ -7,6 +7,7 @@ to do next (no reader, card in use, state file unreadable).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeAlias
 
 from simway_protocol.errors import ProtocolError
@@ -49,6 +50,19 @@ class Card(Protocol):
 
     def close(self) -> None:
         """Lets go of the card. A second call does nothing; ``transmit`` then raises ``CardGone``."""
+
+
+class Shared(Card, Protocol):
+    """A card that other programs may use, too: a driver of such a card adds this."""
+
+    def dialogue(self) -> AbstractContextManager[None]:
+        """Nobody else speaks to the card inside the ``with``; nested ones count as one. Waits for others. Raises ``CardGone``."""
+
+
+def dialogue_of(card: Card) -> Callable[[], AbstractContextManager[None]]:
+    """The card's ``dialogue``, or one that does nothing where the card is nobody else's."""
+    dialogue: Callable[[], AbstractContextManager[None]] = getattr(card, "dialogue", nullcontext)
+    return dialogue
 
 
 Driver: TypeAlias = Callable[[Mapping[str, str]], Card]

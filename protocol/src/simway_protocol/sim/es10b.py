@@ -1,4 +1,7 @@
-"""ES10a and ES10b, as far as they only look or tidy up (SGP.22 v2.x, 5.7.3 to 5.7.22): info, addresses, RAT, notifications."""
+"""The notifications of ES10b (GSMA SGP.22 v2.x, 5.7.9 to 5.7.11): what a card keeps for its operators' servers.
+
+The rest of ES10b belongs to the download of a profile and is not here: Simway switches, it does not load.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,20 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import ClassVar, NamedTuple
 
-from simway_protocol.errors import LocalError, PeerError
+from simway_protocol.errors import PeerError
 from simway_protocol.sim import numbering, tlv
 from simway_protocol.sim.es10c import TAG_ICCID, ResultCode
 
-TAG_GET_EUICC_INFO_2 = 0xBF22
 TAG_LIST_NOTIFICATION = 0xBF28
+TAG_RETRIEVE_NOTIFICATIONS = 0xBF2B
 TAG_NOTIFICATION = 0xBF2F
 TAG_NOTIFICATION_SENT = 0xBF30
-TAG_GET_ADDRESSES = 0xBF3C
-TAG_GET_RAT = 0xBF43
 _TAG_ADDRESS = 0x0C
 _TAG_OK = 0xA0
 _TAG_ERROR = 0x81
+_TAG_SEARCH = 0xA0
+_TAG_SIGNATURE = 0x5F37
+_TAG_SEQUENCE = 0x30
 
 
 class Operation(IntFlag):
@@ -54,7 +58,7 @@ class Notification(NamedTuple):
         """``BF2F{80 seq, 81 ops, 0C address, 5A iccid}``."""
         parts = [
             tlv.encode(0x80, tlv.encode_integer(self.seq)),
-            tlv.encode(0x81, encode_bits(self.operation)),
+            tlv.encode(0x81, tlv.encode_bits(self.operation)),
             tlv.encode(_TAG_ADDRESS, self.address.encode()),
         ]
         if self.iccid:
@@ -73,27 +77,32 @@ class Notification(NamedTuple):
         )
 
 
-class Addresses(NamedTuple):
-    """The servers that the card is configured for; an empty default SM-DP+ is none."""
+class PendingNotification(NamedTuple):
+    """A notification as it is to be delivered: signed by the card. ``signature``: over the notification's encoding.
 
-    smdp: str
-    smds: str
+    ``certificates``: the eUICC's and its maker's, DER (SGP.22, 5.7.10).
+    """
 
+    notification: Notification
+    signature: bytes
+    certificates: tuple[bytes, ...]
 
-class EuiccInfo2(NamedTuple):
-    """The fields of EUICCInfo2 (SGP.22, 5.7.8) that people ask for; versions as ``2.2.2``. Sizes in bytes, -1: not said."""
+    def encode(self) -> bytes:
+        """``30{BF2F, 5F37 signature, certificates}``."""
+        return tlv.encode(
+            _TAG_SEQUENCE, self.notification.encode(), tlv.encode(_TAG_SIGNATURE, self.signature), *self.certificates
+        )
 
-    profile_version: str
-    svn: str
-    firmware: str
-    installed_applications: int = -1
-    free_nonvolatile_bytes: int = -1
-    free_volatile_bytes: int = -1
-    ts_102241: str = ""
-    global_platform: str = ""
-    pp_version: str = ""
-    accreditation: str = ""
-    ci_keys: tuple[bytes, ...] = ()
+    @classmethod
+    def decode(cls, value: bytes) -> PendingNotification:
+        """From the value of the sequence."""
+        items = tlv.decode(value)
+        fields = dict(items)
+        return cls(
+            Notification.decode(tlv.need(fields, TAG_NOTIFICATION)),
+            tlv.need(fields, _TAG_SIGNATURE),
+            tuple(tlv.encode(tag, inner) for tag, inner in items if tag == _TAG_SEQUENCE),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +114,46 @@ class ListNotification:
 
     def encode(self) -> bytes:
         """``BF28 00``, or with ``81`` operations."""
-        return tlv.encode(self.TAG, tlv.encode(0x81, encode_bits(self.operations)) if self.operations else b"")
+        return tlv.encode(self.TAG, tlv.encode(0x81, tlv.encode_bits(self.operations)) if self.operations else b"")
 
     @classmethod
     def decode(cls, value: bytes) -> ListNotification:
         """From the value of BF28."""
         wanted = tlv.decode_map(value).get(0x81)
         return cls(ALL_OPERATIONS if wanted is None else decode_operation(wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveNotifications:
+    """SGP.22, 5.7.10. ``wanted``: one by its number, those of some operations, or None for all."""
+
+    TAG: ClassVar[int] = TAG_RETRIEVE_NOTIFICATIONS
+    wanted: int | Operation | None = None
+
+    def encode(self) -> bytes:
+        """``BF2B 00``, or with ``A0{80 seq}`` or ``A0{81 operations}``."""
+        if self.wanted is None:
+            return tlv.encode(self.TAG)
+        if isinstance(self.wanted, Operation):
+            return tlv.encode(self.TAG, tlv.encode(_TAG_SEARCH, tlv.encode(0x81, tlv.encode_bits(self.wanted))))
+        return tlv.encode(self.TAG, tlv.encode(_TAG_SEARCH, tlv.encode(0x80, tlv.encode_integer(self.wanted))))
+
+    @classmethod
+    def decode(cls, value: bytes) -> RetrieveNotifications:
+        """From the value of BF2B."""
+        items = tlv.decode_map(value)
+        if _TAG_SEARCH not in items:
+            return cls()
+        search = tlv.decode_map(items[_TAG_SEARCH])
+        if 0x81 in search:
+            return cls(decode_operation(search[0x81]))
+        return cls(tlv.decode_integer(tlv.need(search, 0x80)))
+
+    def finds(self, notification: Notification) -> bool:
+        """Whether it is one of those wanted."""
+        if isinstance(self.wanted, Operation):
+            return bool(self.wanted & notification.operation)
+        return self.wanted in (None, notification.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +173,6 @@ class RemoveNotification:
         return cls(tlv.decode_integer(tlv.need(tlv.decode_map(value), 0x80)))
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
-    """One of the requests without a field: addresses, RAT, EUICCInfo2."""
-
-    tag: int
-
-    def encode(self) -> bytes:
-        """The tag with an empty value."""
-        return tlv.encode(self.tag)
-
-
 def encode_notifications_response(notifications: list[Notification]) -> bytes:
     """``BF28{A0{BF2F...}}``."""
     return tlv.encode(TAG_LIST_NOTIFICATION, tlv.encode(_TAG_OK, *(item.encode() for item in notifications)))
@@ -155,101 +186,23 @@ def decode_notifications_response(data: bytes) -> list[Notification]:
     return [Notification.decode(value) for tag, value in tlv.decode(tlv.need(items, _TAG_OK)) if tag == TAG_NOTIFICATION]
 
 
-def encode_addresses_response(addresses: Addresses) -> bytes:
-    """``BF3C{80 smdp, 81 smds}``; no 80 without a default SM-DP+."""
-    smdp = tlv.encode(0x80, addresses.smdp.encode()) if addresses.smdp else b""
-    return tlv.encode(TAG_GET_ADDRESSES, smdp, tlv.encode(0x81, addresses.smds.encode()))
+def encode_pending_response(pending: list[PendingNotification]) -> bytes:
+    """``BF2B{A0{30...}}``."""
+    return tlv.encode(TAG_RETRIEVE_NOTIFICATIONS, tlv.encode(_TAG_OK, *(item.encode() for item in pending)))
 
 
-def decode_addresses_response(data: bytes) -> Addresses:
-    """The configured addresses."""
-    items = tlv.decode_map(tlv.decode_only(data, TAG_GET_ADDRESSES))
-    return Addresses(_text(items.get(0x80, b"")), _text(tlv.need(items, 0x81)))
-
-
-def encode_rat_response(rules: bytes = b"") -> bytes:
-    """``BF43{A0 rules}``: the rules authorisation table; empty forbids every policy rule."""
-    return tlv.encode(TAG_GET_RAT, tlv.encode(_TAG_OK, rules))
-
-
-def decode_rat_response(data: bytes) -> bytes:
-    """The rules as the card codes them."""
-    return tlv.need(tlv.decode_map(tlv.decode_only(data, TAG_GET_RAT)), _TAG_OK)
-
-
-def encode_info_2_response(info: EuiccInfo2) -> bytes:
-    """``BF22{81 profile version, 82 SVN, 83 firmware, 84 resources, ..., A9 keys, AA keys, 04 PP version, 0C accreditation}``."""
-    resources = b"".join(
-        tlv.encode(tag, tlv.encode_integer(value))
-        for tag, value in (
-            (0x81, info.installed_applications),
-            (0x82, info.free_nonvolatile_bytes),
-            (0x83, info.free_volatile_bytes),
-        )
-        if value >= 0
-    )
-    keys = b"".join(tlv.encode(0x04, key) for key in info.ci_keys)
-    parts = (
-        tlv.encode(0x81, _version(info.profile_version)),
-        tlv.encode(0x82, _version(info.svn)),
-        tlv.encode(0x83, _version(info.firmware)),
-        tlv.encode(0x84, resources),
-        tlv.encode(0x85, b"\x00"),
-        tlv.encode(0x86, _version(info.ts_102241)) if info.ts_102241 else b"",
-        tlv.encode(0x87, _version(info.global_platform)) if info.global_platform else b"",
-        tlv.encode(0x88, b"\x00"),
-        tlv.encode(0xA9, keys),
-        tlv.encode(0xAA, keys),
-        tlv.encode(0x04, _version(info.pp_version or "0.0.0")),
-        tlv.encode(0x0C, info.accreditation.encode()),
-    )
-    return tlv.encode(TAG_GET_EUICC_INFO_2, *parts)
-
-
-def decode_info_2_response(data: bytes) -> EuiccInfo2:
-    """The fields of ``EuiccInfo2``; the others are passed over."""
-    items = tlv.decode_map(tlv.decode_only(data, TAG_GET_EUICC_INFO_2))
-    resources = tlv.decode_map(items.get(0x84, b""))
-    return EuiccInfo2(
-        _version_text(tlv.need(items, 0x81)),
-        _version_text(tlv.need(items, 0x82)),
-        _version_text(tlv.need(items, 0x83)),
-        _size(resources, 0x81),
-        _size(resources, 0x82),
-        _size(resources, 0x83),
-        ts_102241=_version_text(items.get(0x86, b"")),
-        global_platform=_version_text(items.get(0x87, b"")),
-        pp_version=_version_text(items.get(0x04, b"")),
-        accreditation=_text(items.get(0x0C, b"")),
-        ci_keys=tuple(value for _, value in tlv.decode(items.get(0xA9, b""))),
-    )
-
-
-def encode_bits(bits: int) -> bytes:
-    """A named bit list of one byte in DER: the count of unused bits, then the byte without them (40: ``06 40``; none: ``00``)."""
-    return bytes(((bits & -bits).bit_length() - 1, bits)) if bits else b"\x00"
+def decode_pending_response(data: bytes) -> list[PendingNotification]:
+    """The signed notifications in the card's order; results of installations (BF37) are passed over."""
+    items = tlv.decode_map(tlv.decode_only(data, TAG_RETRIEVE_NOTIFICATIONS))
+    if _TAG_ERROR in items:
+        raise PeerError("notifications_error", f"the card refused with {tlv.decode_integer(items[_TAG_ERROR])}")
+    listed = tlv.decode(tlv.need(items, _TAG_OK))
+    return [PendingNotification.decode(value) for tag, value in listed if tag == _TAG_SEQUENCE]
 
 
 def decode_operation(data: bytes) -> Operation:
     """The operations of a bit list; bits that no release here knows are passed over."""
-    if not data or data[0] > 7:
-        raise PeerError("bad_tlv", "a bit list without its count of unused bits")
-    return Operation((data[1] if len(data) > 1 else 0) & 0xF0)
-
-
-def _size(resources: dict[int, bytes], tag: int) -> int:
-    return tlv.decode_integer(resources[tag]) if tag in resources else -1
-
-
-def _version(text: str) -> bytes:
-    parts = text.split(".")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) < 256 for part in parts):
-        raise LocalError(f"{text!r} is not a version of three numbers")
-    return bytes(int(part) for part in parts)
-
-
-def _version_text(value: bytes) -> str:
-    return ".".join(str(part) for part in value)
+    return Operation(tlv.decode_bits(data) & 0xF0)
 
 
 def _text(value: bytes) -> str:

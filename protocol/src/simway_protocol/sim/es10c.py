@@ -7,10 +7,11 @@ the simulated card share one codec. ICCIDs and EIDs are digits, AIDs upper-case 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from simway_protocol.errors import LocalError, PeerError
+from simway_protocol.messages import RULES
 from simway_protocol.messages import Profile as ProfileMessage
 from simway_protocol.sim import numbering, tlv
 
@@ -33,12 +34,17 @@ TAG_PROVIDER = 0x91
 TAG_NAME = 0x92
 TAG_CLASS = 0x95
 TAG_POLICY = 0x99
+TAG_FALLBACK = 0x9F26
+"""GSMA SGP.32, ``fallbackAttribute``; an SGP.22 card has none."""
 _TAG_PROFILE = 0xE3
 _TAG_LIST_OK = 0xA0
 _TAG_CHOICE = 0xA0
 _TAG_ERROR = 0x81
 _TAG_RESULT = 0x80
 _TAG_REFRESH = 0x81
+_TAG_RESET_OPTIONS = 0x82
+_TAG_NICKNAME_ELSEWHERE = 0x8F
+_PPR1, _PPR2 = 0x40, 0x20
 NICKNAME_MAX_BYTES = 64
 _E = TypeVar("_E", bound=IntEnum)
 
@@ -107,6 +113,23 @@ class NicknameResult(ResultCode):
     UNDEFINED = 127
 
 
+class MemoryResetResult(ResultCode):
+    """SGP.22, 5.7.19."""
+
+    OK = 0
+    NOTHING_TO_DELETE = 1
+    CAT_BUSY = 5
+    UNDEFINED = 127
+
+
+class MemoryResetOptions(IntFlag):
+    """What a memory reset takes away; the bits of the named bit list, its first bit being the highest of a byte."""
+
+    OPERATIONAL_PROFILES = 0x80
+    TEST_PROFILES = 0x40
+    DEFAULT_SMDP_ADDRESS = 0x20
+
+
 class ProfilesError(PeerError):
     """The card answered GetProfilesInfo with an error code (1: wrong input, 127: undefined)."""
 
@@ -163,6 +186,13 @@ class ProfileInfo(NamedTuple):
     profile_class: ProfileClass | None = None
     policy: bytes | None = None
     """Profile policy rules as the card codes them (a bit string with its leading count)."""
+    fallback: bool = False
+
+    @property
+    def rules(self) -> list[str]:
+        """What the policy forbids, in the words of the log (``messages.RULES``)."""
+        bits = self.policy[1] if self.policy and len(self.policy) > 1 else 0
+        return [rule for rule, bit in zip(RULES, (_PPR1, _PPR2), strict=True) if bits & bit]
 
     @property
     def enabled(self) -> bool:
@@ -180,6 +210,7 @@ class ProfileInfo(NamedTuple):
             (TAG_NAME, None if self.name is None else self.name.encode()),
             (TAG_CLASS, None if self.profile_class is None else bytes((self.profile_class,))),
             (TAG_POLICY, self.policy),
+            (TAG_FALLBACK, b"\xff" if self.fallback else None),
         )
         shown = (tlv.encode(tag, value) for tag, value in fields if value is not None and (not tags or tag in tags))
         return tlv.encode(_TAG_PROFILE, *shown)
@@ -198,6 +229,7 @@ class ProfileInfo(NamedTuple):
             name=_text(items.get(TAG_NAME)),
             profile_class=None if profile_class is None else _enum(ProfileClass, profile_class),
             policy=items.get(TAG_POLICY),
+            fallback=any(items.get(TAG_FALLBACK, b"")),
         )
 
     def message(self) -> ProfileMessage:
@@ -211,6 +243,8 @@ class ProfileInfo(NamedTuple):
             name=self.name or "",
             nickname=self.nickname or "",
             profile_class=profile_class.name.lower(),
+            fallback=self.fallback,
+            rules=self.rules,
         )
 
 
@@ -339,12 +373,30 @@ class SetNickname:
 
     @classmethod
     def decode(cls, value: bytes) -> SetNickname:
-        """From the value of BF29."""
+        """From the value of BF29; the nickname under 90, or under 8F, where some clients put it."""
         items = tlv.decode_map(value)
-        text = tlv.need(items, TAG_NICKNAME)
+        text = items[_TAG_NICKNAME_ELSEWHERE] if _TAG_NICKNAME_ELSEWHERE in items else tlv.need(items, TAG_NICKNAME)
         if len(text) > NICKNAME_MAX_BYTES:
             raise PeerError("bad_request", "the nickname is too long")
         return cls(numbering.decode_iccid(tlv.need(items, TAG_ICCID)), _text(text) or "")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReset:
+    """SGP.22, 5.7.19: takes profiles away for good, the enabled one too, whatever their policy says."""
+
+    TAG: ClassVar[int] = TAG_MEMORY_RESET
+    options: MemoryResetOptions
+
+    def encode(self) -> bytes:
+        """``BF34{82 options}``."""
+        return tlv.encode(self.TAG, tlv.encode(_TAG_RESET_OPTIONS, tlv.encode_bits(self.options)))
+
+    @classmethod
+    def decode(cls, value: bytes) -> MemoryReset:
+        """From the value of BF34; bits that no release here knows are passed over."""
+        bits = tlv.decode_bits(tlv.need(tlv.decode_map(value), _TAG_RESET_OPTIONS))
+        return cls(MemoryResetOptions(bits & 0xE0))
 
 
 # --- responses ---------------------------------------------------------------------------------------------------------

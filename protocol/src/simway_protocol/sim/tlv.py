@@ -107,6 +107,20 @@ def decode_integer(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
+def encode_bits(bits: int) -> bytes:
+    """A named bit list of one byte in DER: the count of unused bits, then the byte without them (40: ``06 40``; none: ``00``)."""
+    return bytes(((bits & -bits).bit_length() - 1, bits)) if bits else b"\x00"
+
+
+def decode_bits(data: bytes) -> int:
+    """The first byte of a bit list. One that lacks its count of unused bits is taken as the bits: some clients send such."""
+    if len(data) == 1 and data[0] > 7:
+        return data[0]
+    if not data or data[0] > 7:
+        raise PeerError("bad_tlv", "a bit list without its count of unused bits")
+    return data[1] if len(data) > 1 else 0
+
+
 def decode_tag(data: bytes) -> int:
     """The tag that ``data`` begins with."""
     return _read_tag(data)[0]

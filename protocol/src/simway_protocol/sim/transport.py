@@ -75,6 +75,11 @@ class Traced(Processor):
         self._exchanges.clear()
         return taken
 
+    def forget_since(self, taken: list[Exchange]) -> None:
+        """Puts back what ``take`` gave, in place of what came after it."""
+        self._exchanges.clear()
+        self._exchanges.extend(taken)
+
 
 class LengthCorrected(Processor):
     """6Cxx: the same command once more, with the Le that the card named."""

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from simway_protocol.errors import PeerError
 from simway_protocol.messages import Profile as ProfileMessage
-from simway_protocol.sim import apdu, applet, es10b, es10c, files, numbering, status, store_data
+from simway_protocol.sim import apdu, applet, es10b, es10c, euicc_info, files, numbering, status, store_data
+from simway_protocol.sim import terminal as terminal_duty
 from simway_protocol.sim.apdu import Command
-from simway_protocol.sim.card import Card, CardError, expect_success
+from simway_protocol.sim.card import Card, CardError, CardGone, dialogue_of, expect_success
 from simway_protocol.sim.es10c import (
     DeleteResult,
     DisableProfile,
@@ -22,31 +23,37 @@ from simway_protocol.sim.es10c import (
     ProfileId,
     ProfileInfo,
 )
-from simway_protocol.sim.proactive import CommandType, ProactiveCommand, Result, TerminalResponse
+from simway_protocol.sim.proactive import ProactiveCommand
+from simway_protocol.sim.terminal import NoTerminal, Terminal
 from simway_protocol.sim.transport import Chain
 from simway_protocol.udp.keys import CardResponse
 
-_PROACTIVE_MAX = 16
 _PROFILE_TAGS = (
     es10c.TAG_ICCID, es10c.TAG_AID, es10c.TAG_STATE, es10c.TAG_NICKNAME, es10c.TAG_PROVIDER, es10c.TAG_NAME,
     es10c.TAG_CLASS, es10c.TAG_POLICY,
 )  # fmt: skip
+_PROFILE_TAGS_SGP32 = (*_PROFILE_TAGS, es10c.TAG_FALLBACK)
 _NO_CHANNEL = frozenset({
     status.CHANNEL_NOT_SUPPORTED, status.FUNCTION_NOT_SUPPORTED, status.WRONG_INSTRUCTION, status.WRONG_CLASS, status.WRONG_P1_P2,
 })  # fmt: skip
 NOT_THERE = frozenset({status.FILE_NOT_FOUND, 0x6999, status.FUNCTION_NOT_SUPPORTED})
 """Status words of a SELECT that mean: this card has no such application."""
-
-
+_SELECT_MF = Command(0x00, apdu.Ins.SELECT, 0x00, 0x0C, bytes.fromhex("3F00"))
+_POLL = Command(0x80, apdu.Ins.STATUS, 0x00, 0x0C)
 _Change: TypeAlias = EnableProfile | DisableProfile | es10c.DeleteProfile | es10c.SetNickname | es10b.RemoveNotification
 
 
 class CardInventory(NamedTuple):
-    """What a card holds. ``eid`` is empty and ``profiles`` too on a SIM that is no eUICC."""
+    """What a card holds. ``eid`` is empty and ``profiles`` too on a SIM that is no eUICC.
+
+    ``os_version``: of its operating system, ``smdp``: its default SM-DP+; empty where it does not say.
+    """
 
     eid: str
     active_iccid: str
     profiles: list[ProfileInfo]
+    os_version: str = ""
+    smdp: str = ""
 
     def evidence(self) -> dict[str, Any]:
         """As RESULT and the log carry it: plain values, profiles in the fields of ``messages.Profile``."""
@@ -54,6 +61,8 @@ class CardInventory(NamedTuple):
             "eid": self.eid,
             "active_iccid": self.active_iccid,
             "profiles": [_plain(item.message()) for item in self.profiles],
+            "os_version": self.os_version,
+            "smdp": self.smdp,
         }
 
 
@@ -81,6 +90,7 @@ class Uicc:
     """One card. Not thread-safe; every method blocks as long as the card takes.
 
     ``clock_us``: a monotonic clock in microseconds, for evidence alone. ``block_bytes``: the largest STORE DATA block.
+    ``terminal``: what the device does for the card's proactive commands; None for a client that is no device.
     Methods raise ``CardError`` when the card refuses, ``CardGone`` when no answer came (then nothing is known: re-read), and
     ``PeerError`` when an answer does not parse.
     """
@@ -92,16 +102,26 @@ class Uicc:
         *,
         isd_r_aid: bytes = es10c.ISD_R_AID,
         block_bytes: int = apdu.SHORT_DATA_MAX_BYTES,
+        terminal: Terminal | None = None,
     ) -> None:
         self._chain = Chain(card, clock_us)
+        self._terminal = terminal or NoTerminal()
+        self.dialogue = dialogue_of(card)
+        """Keeps other programs out between several calls, as from an enable to the look at what it did (``card.Shared``)."""
         self._isd_r_aid = isd_r_aid
         self._block_bytes = block_bytes
 
     # --- the card itself -----------------------------------------------------------------------------------------------
 
     def reset(self) -> bytes:
-        """Powers the card off and on; its ATR. A profile switched to before shows its files from here on."""
-        return self._chain.card.reset()
+        """Powers the card off and on; its ATR. A profile switched to before shows its files from here on.
+
+        A terminal introduces itself then; what the card asks for after that waits for ``run_proactive``.
+        """
+        atr = self._chain.card.reset()
+        self._terminal.card_reset()
+        terminal_duty.introduce(self._chain, self._terminal)
+        return atr
 
     def close(self) -> None:
         """Lets go of the card."""
@@ -112,14 +132,24 @@ class Uicc:
         return [exchange.evidence() for exchange in self._chain.trace.take()]
 
     @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done inside leaves no evidence: it belongs to no command that evidence is kept for."""
+        kept = self._chain.trace.take()
+        try:
+            yield
+        finally:
+            self._chain.trace.forget_since(kept)
+
+    @contextmanager
     def channel(self) -> Iterator[Channel]:
         """A logical channel, closed on the way out; the basic channel on a card that has no other."""
-        number = self._open_channel()
-        try:
-            yield Channel(self._chain, number, self._block_bytes)
-        finally:
-            if number:
-                self._close_channel(number)
+        with self.dialogue():
+            number = self._open_channel()
+            try:
+                yield Channel(self._chain, number, self._block_bytes)
+            finally:
+                if number:
+                    self._close_channel(number)
 
     @contextmanager
     def application(self, aid: bytes, name: str) -> Iterator[Channel]:
@@ -165,19 +195,27 @@ class Uicc:
         return es10c.decode_eid_response(self.store_data(es10c.GetEid().encode()))
 
     def profiles(self, search: ProfileId | ProfileClass | None = None) -> list[ProfileInfo]:
-        """All profiles, or those that ``search`` names."""
-        request = es10c.GetProfilesInfo(search, _PROFILE_TAGS)
-        return es10c.decode_profiles_response(self.store_data(request.encode()))
+        """All profiles, or those that ``search`` names. A card that refuses the tag of the fallback attribute has none."""
+        try:
+            return self._profiles(es10c.GetProfilesInfo(search, _PROFILE_TAGS_SGP32))
+        except es10c.ProfilesError:
+            return self._profiles(es10c.GetProfilesInfo(search, _PROFILE_TAGS))
 
     def inventory(self) -> CardInventory:
-        """EID, active ICCID and profiles. A plain SIM has only the second."""
+        """EID, active ICCID, profiles, and what the card says of itself. A plain SIM has only the second."""
         iccid = self.iccid()
         try:
-            return CardInventory(self.eid(), iccid, self.profiles())
+            eid, profiles = self.eid(), self.profiles()
         except CardError as error:
             if error.sw in NOT_THERE:
                 return CardInventory("", iccid, [])
             raise
+        try:
+            return CardInventory(eid, iccid, profiles, self.info().firmware, self.addresses().smdp)
+        except CardGone:
+            raise
+        except (CardError, PeerError):
+            return CardInventory(eid, iccid, profiles)
 
     def enable(self, profile: str, refresh: bool = True) -> EnableResult:
         """EnableProfile by ICCID or AID. ``OK`` is the card's word only: ``apply_switch``, and look at the ICCID."""
@@ -197,33 +235,49 @@ class Uicc:
 
     def apply_switch(self) -> str:
         """What follows an enable or disable: answers what the card wants, resets it, re-reads: the ICCID that it shows now."""
-        self.run_proactive()
-        self.reset()
-        return self.iccid()
+        with self.dialogue():
+            self.run_proactive()
+            self.reset()
+            return self.iccid()
 
     def run_proactive(self) -> list[ProactiveCommand]:
-        """Fetches and answers what the card asked for by 91xx: REFRESH as performed, all else as beyond this terminal.
+        """Serves what the card asked for by 91xx, and brings it what the terminal has for it; the commands that it sent.
 
-        The reset that a REFRESH wants (``ProactiveCommand.wants_reset``) is left to the caller.
+        Without a terminal a REFRESH counts as performed and all else as beyond its capabilities. The reset that a REFRESH wants
+        (``ProactiveCommand.wants_reset``) is left to the caller. Bounded: ``proactive_pending`` says whether the card wants more.
         """
-        fetched: list[ProactiveCommand] = []
-        while self._chain.proactive.pending_bytes and len(fetched) < _PROACTIVE_MAX:
-            data = self._chain.send(apdu.fetch(self._chain.proactive.pending_bytes), "FETCH")
-            command = ProactiveCommand.decode(data)
-            fetched.append(command)
-            result = Result.PERFORMED if command.type == CommandType.REFRESH else Result.BEYOND_CAPABILITIES
-            self._chain.send(apdu.terminal_response(TerminalResponse.to(command, result).encode()), "TERMINAL RESPONSE")
-        return fetched
+        with self.dialogue():
+            return terminal_duty.serve(self._chain, self._terminal)
+
+    @property
+    def proactive_pending(self) -> bool:
+        """True when the latest status word was 91xx: ``run_proactive`` is due."""
+        return bool(self._chain.proactive.pending_bytes)
+
+    def introduce(self) -> None:
+        """TERMINAL PROFILE on a card that is powered already. ``reset`` does it by itself; without a terminal nothing is sent.
+
+        The MF is selected before, so that no application left on the basic channel takes it for a command of its own.
+        """
+        if self._terminal.profile:
+            with self.dialogue():
+                self._terminal.card_reset()
+                self._chain.card.transmit(_SELECT_MF.encode())
+                terminal_duty.introduce(self._chain, self._terminal)
+
+    def poll(self) -> None:
+        """STATUS, as POLL INTERVAL wants it: the card's chance to say 91xx (TS 102 221, 11.1.2, 14.6.2)."""
+        self._chain.card.transmit(_POLL.encode())
 
     # --- card information and notifications ----------------------------------------------------------------------------
 
-    def info(self) -> es10b.EuiccInfo2:
+    def info(self) -> euicc_info.EuiccInfo2:
         """EUICCInfo2: versions and free memory."""
-        return es10b.decode_info_2_response(self.store_data(es10b.Get(es10b.TAG_GET_EUICC_INFO_2).encode()))
+        return euicc_info.decode_info_2_response(self.store_data(euicc_info.Get(euicc_info.TAG_GET_EUICC_INFO_2).encode()))
 
-    def addresses(self) -> es10b.Addresses:
+    def addresses(self) -> euicc_info.Addresses:
         """The configured SM-DP+ and SM-DS."""
-        return es10b.decode_addresses_response(self.store_data(es10b.Get(es10b.TAG_GET_ADDRESSES).encode()))
+        return euicc_info.decode_addresses_response(self.store_data(euicc_info.Get(euicc_info.TAG_GET_ADDRESSES).encode()))
 
     def notifications(self) -> list[es10b.Notification]:
         """What the card keeps for its operators' servers."""
@@ -267,10 +321,17 @@ class Uicc:
         with self._applet() as channel:
             channel.send(applet.personalise(device_key, key_version, channel.number), "applet PERSONALISE")
 
+    def pending_notifications(self, wanted: int | es10b.Operation | None = None) -> list[es10b.PendingNotification]:
+        """Notifications as they are to be delivered, signed: one by its number, those of some operations, or all."""
+        return es10b.decode_pending_response(self.store_data(es10b.RetrieveNotifications(wanted).encode()))
+
     # --- inside --------------------------------------------------------------------------------------------------------
 
     def _applet(self) -> AbstractContextManager[Channel]:
         return self.application(applet.AID, "Simway applet")
+
+    def _profiles(self, request: es10c.GetProfilesInfo) -> list[ProfileInfo]:
+        return es10c.decode_profiles_response(self.store_data(request.encode()))
 
     def _result(self, request: _Change) -> int:
         return es10c.decode_result(self.store_data(request.encode()), request.TAG)

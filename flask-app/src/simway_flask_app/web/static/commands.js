@@ -86,6 +86,7 @@ export class Commands {
   put(command) {
     const known = this.byId.get(command.id);
     if (known && (known.history?.length ?? 0) > (command.history?.length ?? 0)) return;
+    if (known?.sim_word && !command.sim_word) command.sim_word = known.sim_word; // the stream leaves it out
     this.byId.set(command.id, command);
   }
 
@@ -96,6 +97,11 @@ export class Commands {
   // The ICCID that a switch under way goes to, or "".
   switchingTo() {
     return this.all().find((command) => command.kind === "switch" && !isOver(command) && command.state !== "UNKNOWN")?.target.iccid ?? "";
+  }
+
+  // The last switch, with its history.
+  lastSwitch() {
+    return [...this.byId.values()].filter((command) => command.kind === "switch").sort((a, b) => b.created_us - a.created_us)[0];
   }
 
   draw() {

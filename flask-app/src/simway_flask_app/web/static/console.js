@@ -8,13 +8,18 @@ import { byId, confirmDialog, fill, h, show, toast } from "./dom.js";
 import * as format from "./format.js";
 import { Live } from "./live.js";
 import { Sensors } from "./sensors.js";
+import { drawAlarms } from "./twin.js";
+import { drawWay } from "./way.js";
 
 const LOSS_EVERY_MS = 5000;
 const DEVICES_EVERY_MS = 15000;
 const STORAGE = { device: "simway.device", theme: "simway.theme" };
 
-const state = { devices: [], device: null, loss: null, live: null, timers: [] };
+const FORCIBLE = new Set(["no_fallback", "test_profile", "no_inventory"]);
+
+const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [] };
 const providerOf = (iccid) => state.device?.inventory?.profiles.find((profile) => profile.iccid === iccid)?.provider ?? "";
+const nameOf = (iccid) => providerOf(iccid) || format.iccid(iccid);
 const failed = (what, error) => error.status !== 401 && toast(what, "bad", error.message);
 const commands = new Commands({ onCancel: cancel, providerOf });
 const sensors = new Sensors(failed);
@@ -59,7 +64,7 @@ async function enter() {
 function leave() {
   state.timers.forEach(clearInterval);
   state.live?.close();
-  Object.assign(state, { live: null, device: null, loss: null, timers: [] });
+  Object.assign(state, { live: null, device: null, sim: null, loss: null, timers: [] });
   sensors.clear();
 }
 
@@ -82,7 +87,7 @@ function follow(id) {
   byId("device-select").value = id;
   state.live?.close();
   state.device = state.devices.find((device) => device.id === id);
-  state.loss = null;
+  Object.assign(state, { loss: null, sim: null });
   commands.clear();
   sensors.follow(id);
   drawCards();
@@ -92,6 +97,7 @@ function follow(id) {
     readings: (readings) => {
       sensors.apply(readings);
       noteReadings(readings);
+      if (readings.some((reading) => reading.sensor === "sim/switch")) reloadSwitch(id);
     },
     command: (command) => {
       commands.put(command);
@@ -100,19 +106,38 @@ function follow(id) {
     device: (device) => {
       state.device = device;
       drawCards();
+      loadSim(id);
     },
   });
 }
 
 // The stream tells what happens from now on; what was before is read once it is open.
 async function catchUp(id) {
-  const [device, loss, list] = await Promise.all([api.getDevice(id), api.getLoss(id), api.getCommands(id, SHOWN)]);
-  const whole = await Promise.all(list.map((command) => api.getCommand(id, command.id)));
+  const [device, loss, sim, list] = await Promise.all([api.getDevice(id), api.getLoss(id), api.getSim(id), api.getCommands(id, SHOWN)]);
+  const wanted = new Set(list.map((command) => command.id));
+  if (sim.last_switch) wanted.add(sim.last_switch);
+  const whole = await Promise.all([...wanted].map((command) => api.getCommand(id, command)));
   if (state.device?.id !== id) return;
-  Object.assign(state, { device, loss });
+  Object.assign(state, { device, loss, sim });
   whole.forEach((command) => commands.put(command));
   drawCards();
   await sensors.load();
+}
+
+async function loadSim(id) {
+  const sim = await api.getSim(id).catch(() => null);
+  if (!sim || state.device?.id !== id) return;
+  state.sim = sim;
+  drawCards();
+}
+
+// The SIM's own word on the last switch has come.
+async function reloadSwitch(id) {
+  const last = commands.lastSwitch();
+  const command = last && (await api.getCommand(id, last.id).catch(() => null));
+  if (!command || state.device?.id !== id) return;
+  commands.put(command);
+  drawCards();
 }
 
 async function loadLoss() {
@@ -133,8 +158,29 @@ function noteReadings(readings) {
 function drawCards() {
   if (!state.device) return;
   drawDevice(state.device, state.loss);
-  drawCarrier(state.device, commands.switchingTo(), switchTo);
+  drawCarrier(state.device, state.sim?.desired ?? null, commands.switchingTo(), switchTo);
+  drawAlarms(state.device.alarms, acceptSim);
   commands.draw();
+  drawWay(commands.lastSwitch(), nameOf);
+}
+
+async function acceptSim() {
+  const id = state.device.id;
+  const yes = await confirmDialog({
+    title: "Accept what the SIM reports?",
+    body: [h("p", {}, "Its card, its profiles and the active one are taken as what belongs there, and the alarms about them end. Nothing is switched.")],
+    yes: "Accept",
+  });
+  if (!yes) return;
+  const held = state.device.inventory?.profiles.map((profile) => profile.iccid) ?? [];
+  const fallback = state.sim?.desired?.fallback_iccid;
+  try {
+    state.sim = await api.putDesired(id, held.includes(fallback) ? { fallback_iccid: fallback } : {});
+    state.device = { ...state.device, alarms: state.sim.alarms };
+    drawCards();
+  } catch (error) {
+    failed("It could not be accepted", error);
+  }
 }
 
 // --- commands ---
@@ -153,6 +199,12 @@ async function switchTo(profile) {
   if (yes) await send({ kind: "switch", iccid: profile.iccid });
 }
 
+// A rule that a person may set aside: asks for the reason, which goes into the audit trail.
+async function sendForced(body, error) {
+  const reason = await confirmDialog({ title: "Switch all the same?", body: [h("p", {}, error.message)], yes: "Force the switch", asksReason: true });
+  if (reason) await send({ ...body, force: true, reason });
+}
+
 async function send(body) {
   const id = state.device.id;
   try {
@@ -160,6 +212,7 @@ async function send(body) {
     commands.put(command);
     drawCards();
   } catch (error) {
+    if (FORCIBLE.has(error.reason) && !body.force) return void sendForced(body, error);
     failed("The command was not taken", error);
   }
 }

@@ -2,6 +2,7 @@
 
 import { fill, byId, h, pill, since } from "./dom.js";
 import * as format from "./format.js";
+import { cardLine, marks } from "./twin.js";
 
 const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
 
@@ -42,7 +43,7 @@ function balance(loss) {
   );
 }
 
-export function drawCarrier(device, switching, onSwitch) {
+export function drawCarrier(device, desired, switching, onSwitch) {
   const carrier = device.active_carrier;
   const inventory = device.inventory;
   const name = carrier ? carrier.provider || carrier.name || "Unknown carrier" : "Not known yet";
@@ -50,17 +51,17 @@ export function drawCarrier(device, switching, onSwitch) {
     byId("carrier-card"),
     h("div", { class: "headline" }, h("strong", { id: "active-carrier" }, name), carrier ? pill("Active", "ok") : pill("Waiting for the first attach", "warn")),
     carrier ? h("p", { class: "muted small-text" }, h("span", { class: "mono iccid", id: "active-iccid" }, format.iccid(carrier.iccid)), " since ", since(carrier.at_us, format.ago)) : null,
-    inventory ? profiles(device, switching, onSwitch) : h("p", { class: "muted small-text" }, "The device has not told what its SIM holds."),
-    inventory?.eid ? h("p", { class: "muted small-text eid" }, "EID ", h("span", { class: "mono" }, format.iccid(inventory.eid)), ", read ", since(inventory.at_us, format.ago)) : null,
+    inventory ? profiles(device, desired, switching, onSwitch) : h("p", { class: "muted small-text" }, "The device has not told what its SIM holds."),
+    inventory ? cardLine(inventory) : null,
   );
 }
 
-function profiles(device, switching, onSwitch) {
+function profiles(device, desired, switching, onSwitch) {
   const row = (profile) =>
     h(
       "li",
-      { "data-iccid": profile.iccid },
-      h("div", { class: "profile-name" }, h("b", {}, profile.provider || profile.nickname || profile.name || "Unnamed profile"), h("span", { class: "muted mono iccid" }, format.iccid(profile.iccid))),
+      { "data-iccid": profile.iccid, "data-state": profile.state },
+      h("div", { class: "profile-name" }, h("b", {}, profile.provider || profile.nickname || profile.name || "Unnamed profile"), h("span", { class: "muted mono iccid" }, format.iccid(profile.iccid)), h("span", { class: "marks" }, marks(profile, desired))),
       profile.active
         ? pill("In use", "ok plain")
         : h("button", { class: "button small", type: "button", disabled: switching || device.status !== "active", onclick: () => onSwitch(profile), "aria-label": `Switch to ${profile.provider || profile.iccid}` }, switching === profile.iccid ? "Switching…" : "Switch"),

@@ -14,6 +14,14 @@ export function h(tag, attributes = {}, ...children) {
   return node;
 }
 
+// The same for drawings.
+export function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children.flat());
+  return node;
+}
+
 export function fill(node, ...children) {
   node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 }
@@ -42,12 +50,18 @@ export function toast(text, tone = "", detail = "") {
   setTimeout(() => box.remove(), TOAST_MS);
 }
 
-export function confirmDialog({ title, body, yes }) {
+// Resolves with false, with true, or, where a reason is asked for, with the reason.
+export function confirmDialog({ title, body, yes, asksReason = false }) {
   const dialog = byId("confirm");
   byId("confirm-title").textContent = title;
   fill(byId("confirm-body"), body);
   byId("confirm-yes").textContent = yes;
+  const reason = byId("confirm-reason-text");
+  show(byId("confirm-reason"), asksReason);
+  reason.value = "";
+  reason.required = asksReason;
   dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  const answer = () => (dialog.returnValue === "yes" ? (asksReason ? reason.value.trim() : true) : false);
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(answer()), { once: true }));
 }

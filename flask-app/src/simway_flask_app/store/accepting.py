@@ -1,0 +1,87 @@
+"""Taking a command on: the facts that its judge sees, its row, and what the audit trail says of the decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from simway_flask_app.ledger import LAPSING, State
+from simway_flask_app.policy import DAY_US, Facts, Refusal, Verdict
+from simway_flask_app.store import registry, trail, twins
+from simway_flask_app.store.port import NewCommand
+from simway_flask_app.store.schema import commands
+from simway_flask_app.twin import profile_of
+
+ANSWER_GRACE_US = 30_000_000
+"""Added to a command's last moment before silence is called UNKNOWN: what is under way shall arrive."""
+_OPEN = tuple(state.value for state in (State.QUEUED, *LAPSING))
+_NEVER_BEGUN = (State.CANCELLED.value, State.EXPIRED.value)
+"""Switches that the device never began do not count against the daily cap."""
+
+
+def facts(connection: Connection, command: NewCommand, now_us: int) -> Facts:
+    """What is known of the device now. Raises ``UnknownDevice``."""
+    detail = registry.detail(connection, command.device)
+    desired = twins.desired_of(connection, command.device)
+    table = commands.c
+    switches = select(table.command_id).where(table.device == command.device, table.kind == "switch")
+    open_switch = connection.execute(switches.where(table.state.in_(_OPEN)).limit(1)).scalar()
+    recent = (
+        select(table.created_us)
+        .where(table.device == command.device, table.kind == "switch", table.created_us > now_us - DAY_US)
+        .where(table.state.not_in(_NEVER_BEGUN))
+        .order_by(table.created_us)
+    )
+    return Facts(
+        command.target_iccid, None if detail.inventory is None else detail.inventory.profiles, detail.active_iccid,
+        "" if desired is None else desired.fallback_iccid, open_switch or "", tuple(connection.execute(recent).scalars()),
+    )  # fmt: skip
+
+
+def add(connection: Connection, command: NewCommand, known: Facts, now_us: int) -> None:
+    """Inserts the command's row, behind all others of its device."""
+    newest = connection.execute(select(func.max(commands.c.seq)).where(commands.c.device == command.device)).scalar()
+    row = {
+        "command_id": command.command_id, "device": command.device, "kind": command.kind, "state": State.QUEUED.value,
+        "target_iccid": command.target_iccid, "provider": command.provider, "deadline_s": command.deadline_s,
+        "expires_us": command.expires_us, "answer_by_us": command.expires_us + command.deadline_s * 1_000_000 + ANSWER_GRACE_US,
+        "created_us": now_us, "updated_us": now_us, "actor": command.actor, "reason": "", "evidence": "{}", "turn": 0,
+        "counter": None, "seals": 0, "sent_generation": 0, "cancel_requested_us": None, "cancel_pending": 0,
+        "seq": int(newest or 0) + 1, "forced": int(command.forced), "force_reason": command.force_reason,
+        "target_class": _target_class(known),
+    }  # fmt: skip
+    connection.execute(insert(commands).values(row))
+
+
+def note_accepted(connection: Connection, command: NewCommand, known: Facts, verdict: Verdict, now_us: int) -> None:
+    """The audit trail's word on a command that was accepted, and on the rules that somebody set aside for it."""
+    detail = _detail(command) | {"command_id": command.command_id, "target_class": _target_class(known)}
+    _append(connection, "command.accepted", command, command.command_id, detail, now_us)
+    if command.forced:
+        forced = {"reason": command.force_reason, "overridden": list(verdict.overridden)}
+        _append(connection, "command.forced", command, command.command_id, forced, now_us)
+
+
+def note_refused(connection: Connection, command: NewCommand, refusal: Refusal, now_us: int) -> None:
+    """The audit trail's word on a command that a rule forbids."""
+    detail = _detail(command) | {"reason": refusal.reason, "text": refusal.text}
+    if command.forced:
+        detail["force_reason"] = command.force_reason
+    _append(connection, "command.refused", command, command.target_iccid, detail, now_us)
+
+
+def _append(connection: Connection, kind: str, command: NewCommand, subject: str, detail: dict[str, Any], now_us: int) -> None:
+    trail.append(connection, kind, device=command.device, actor=command.actor, subject=subject, now_us=now_us, detail=detail)
+
+
+def _detail(command: NewCommand) -> dict[str, Any]:
+    return {
+        "kind": command.kind, "target_iccid": command.target_iccid, "provider": command.provider,
+        "deadline_s": command.deadline_s, "expires_us": command.expires_us, "forced": command.forced,
+    }  # fmt: skip
+
+
+def _target_class(known: Facts) -> str:
+    target = profile_of(known.profiles or (), known.target)
+    return "" if target is None else target.profile_class

@@ -1,0 +1,283 @@
+"""The serial port of a modem: one command at a time from any thread, unsolicited lines to whoever listens.
+
+A thread reads. Commands wait for their final result with a deadline; after a missed one the port comes into step again before
+the next, so that no late answer is taken for another's. A port that vanished (a modem that reboots on USB) is opened anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Protocol
+
+import structlog
+
+from simway_modem_client.at.lines import Answer, Command, Dialogue, Splitter, is_boot
+
+BAUD = 115_200
+ANSWER_S = 5.0
+"""Most commands are answered within 300 ms; card and network commands are given more."""
+WRITE_S = 5.0
+QUIET_S = 0.15
+"""So long nothing is written by a modem that has said all."""
+STEP_TRIES = 5
+STEP_S = 1.0
+"""Each try to come into step waits this long for OK."""
+REOPEN_S = 0.5
+LOST = "(port lost)"
+"""What listeners get when the port vanished; no modem writes it."""
+AT = Command("AT")
+FIRST_COMMANDS = (Command("ATE0"), Command("AT+CMEE=1"))
+
+INSTALL_LINE = "pip install 'simway-modem-client[at]'"
+
+log = structlog.get_logger(__name__)
+
+
+class ModemGone(Exception):
+    """The modem gave no answer: the port is not there, or it is silent. Whether it did what was asked is unknown."""
+
+
+class NoSerial(Exception):
+    """This machine cannot open serial ports at all: the operator's fault. The text says what to install or set."""
+
+
+class Serial(Protocol):
+    """The part of ``serial.Serial`` that is used. Raises ``OSError``."""
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that can be read at once."""
+
+    def read(self, size: int = 1, /) -> bytes:
+        """Blocks until there is a byte, or ``cancel_read``."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Writes all."""
+
+    def cancel_read(self) -> None:
+        """Ends a ``read`` of another thread."""
+
+    def close(self) -> None:
+        """Closes."""
+
+
+class AtPort:
+    """One modem. Thread-safe. ``open_serial`` opens the device; raises ``OSError``."""
+
+    def __init__(self, open_serial: Callable[[], Serial], name: str) -> None:
+        self.name = name
+        self.restarts = 0
+        """How often the modem began anew, and with it its registration."""
+        self.left_open: dict[bytes, str] = {}
+        """Card sessions that the modem would not close, by application, for whoever wants that application next."""
+        self._open_serial = open_serial
+        self._turn = threading.RLock()
+        self._news = threading.Condition()
+        self._serial: Serial | None = None
+        self._dialogue: Dialogue | None = None
+        self._heard_s = 0.0
+        self._trouble = "not opened yet"
+        self._listeners: list[Callable[[str], None]] = []
+        self._first: list[Command] = list(FIRST_COMMANDS)
+        self._fresh = True
+        self._in_step = False
+        self._tried_s = -REOPEN_S
+        self._closed = False
+
+    # --- for users -------------------------------------------------------------------------------------------------------
+
+    def ask(self, command: Command, timeout_s: float | None = None) -> Answer:
+        """Sends a command and waits for its final result, by default ``ANSWER_S``. Raises ``ModemGone``."""
+        with self._turn:
+            self._prepare()
+            return self._exchange(command, ANSWER_S if timeout_s is None else timeout_s)
+
+    def exclusively(self) -> AbstractContextManager[Any]:
+        """Inside the ``with`` only this thread asks; nested ones count as one."""
+        return self._turn
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """``listener`` gets every unsolicited line, in the reading thread: it must not ask."""
+        self._listeners.append(listener)
+
+    def at_start(self, *commands: Command) -> None:
+        """Commands that are sent whenever the modem began anew. What it answers does not matter."""
+        with self._turn:
+            self._first += [command for command in commands if command not in self._first]
+            self._fresh = True
+
+    def began_anew(self) -> None:
+        """The modem was reset: what it was told, and its registration, are void."""
+        with self._news:
+            self._forget()
+
+    def close(self) -> None:
+        """Lets go of the port; later calls raise ``ModemGone``."""
+        with self._turn:
+            self._closed = True
+            self._drop("closed")
+
+    # --- inside ----------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        if self._serial is None:
+            self._open()
+        if not self._in_step:
+            self._come_into_step()
+        if self._fresh:
+            self._fresh = False
+            for command in self._first:
+                self._exchange(command, ANSWER_S)
+
+    def _open(self) -> None:
+        wait_s = self._tried_s + REOPEN_S - time.monotonic()
+        if self._closed or wait_s > 0:
+            raise ModemGone(f"the modem on {self.name} is gone ({self._trouble}); check MODEM_PORT and its power")
+        self._tried_s = time.monotonic()
+        try:
+            opened = self._open_serial()
+        except OSError as error:
+            self._trouble = str(error)
+            raise ModemGone(
+                f"{self.name} cannot be opened ({error}); check MODEM_PORT, and that no other program (ModemManager?) holds it"
+            ) from error
+        self._serial = opened
+        self._in_step, self._fresh = False, True
+        threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True).start()
+
+    def _come_into_step(self) -> None:
+        """Until one AT is answered by one OK, and then nothing more comes."""
+        for _ in range(STEP_TRIES):
+            try:
+                answer = self._exchange(AT, STEP_S)
+            except ModemGone:
+                if self._serial is None:
+                    raise
+                continue
+            if answer.ok and self._stays_quiet():
+                self._in_step = True
+                return
+        raise ModemGone(
+            f"the modem on {self.name} does not answer AT; check that MODEM_PORT is its port for AT commands, not for data"
+        )
+
+    def _stays_quiet(self) -> bool:
+        with self._news:
+            before_s = self._heard_s
+            return not self._news.wait_for(lambda: self._heard_s != before_s, QUIET_S)
+
+    def _exchange(self, command: Command, timeout_s: float) -> Answer:
+        serial = self._serial
+        if serial is None:
+            raise ModemGone(f"the modem on {self.name} is gone ({self._trouble}); check MODEM_PORT and its power")
+        dialogue = Dialogue(command)
+        with self._news:
+            restarts = self.restarts
+            self._dialogue = dialogue
+        try:
+            serial.write(f"{command.text}\r".encode("ascii"))
+        except OSError as error:
+            self._drop(str(error))
+            raise ModemGone(f"the modem on {self.name} cannot be written to: {error}") from error
+        with self._news:
+            self._news.wait_for(lambda: dialogue.over or self._serial is not serial or self.restarts != restarts, timeout_s)
+            self._dialogue = None
+        if dialogue.over:
+            return dialogue.answer
+        self._in_step = False
+        verb = command.text.split("=")[0]
+        if self.restarts != restarts:
+            raise ModemGone(f"the modem on {self.name} rebooted before it answered {verb}")
+        raise ModemGone(f"the modem on {self.name} did not answer {verb} within {timeout_s:g} s ({self._trouble or 'silent'})")
+
+    def _drop(self, why: str) -> None:
+        with self._news:
+            serial, self._serial = self._serial, None
+            self._trouble = why
+            self._news.notify_all()
+        if serial is not None:
+            with suppress(OSError):
+                serial.cancel_read()
+            with suppress(OSError):
+                serial.close()
+
+    # --- the reading thread ----------------------------------------------------------------------------------------------
+
+    def _read(self, serial: Serial) -> None:
+        splitter = Splitter()
+        self._trouble = ""
+        why = "the port was closed"
+        while self._serial is serial:
+            try:
+                data = serial.read(max(1, serial.in_waiting))
+            except (OSError, TypeError) as error:  # TypeError: pyserial's read of a port that is closed under it
+                why = str(error)
+                break
+            for line in splitter.feed(data):
+                self._sort(line)
+        if self._serial is serial:
+            log.warning("the modem's port is gone", port=self.name, why=why)
+            self._drop(why)
+            self._tell(LOST)
+
+    def _sort(self, line: str) -> None:
+        with self._news:
+            self._heard_s = time.monotonic()
+            mine = self._dialogue is not None and self._dialogue.take(line)
+            if not mine and is_boot(line):
+                self._forget()
+            self._news.notify_all()
+        if not mine:
+            self._tell(line)
+
+    def _forget(self) -> None:
+        self._fresh = True
+        self.restarts += 1
+        self.left_open.clear()
+
+    def _tell(self, line: str) -> None:
+        for listener in self._listeners:
+            listener(line)
+
+
+# --- one port for all that use it ----------------------------------------------------------------------------------------------
+
+
+_shared: dict[str, tuple[AtPort, int]] = {}
+_shared_lock = threading.Lock()
+
+
+def take_port(path: str) -> AtPort:
+    """The port of this path, the same one for everybody in this process until ``give_back``. Opens nothing yet.
+
+    Raises ``NoSerial``.
+    """
+    if not path:
+        raise NoSerial("a modem needs MODEM_PORT, its serial port for AT commands, as in /dev/serial/by-id/...-if02-port0")
+    try:
+        import serial
+    except ImportError as error:
+        raise NoSerial(f"a modem on {path} needs pyserial, which is not installed; install it: {INSTALL_LINE}") from error
+
+    def open_serial() -> Serial:
+        opened: Serial = serial.Serial(path, BAUD, timeout=None, write_timeout=WRITE_S, exclusive=True)
+        return opened
+
+    with _shared_lock:
+        port, users = _shared.get(path) or (AtPort(open_serial, path), 0)
+        _shared[path] = (port, users + 1)
+        return port
+
+
+def give_back(port: AtPort) -> None:
+    """One user less; the last one closes the port."""
+    with _shared_lock:
+        _port, users = _shared.get(port.name, (port, 0))
+        if users > 1:
+            _shared[port.name] = (port, users - 1)
+            return
+        _shared.pop(port.name, None)
+    port.close()
