@@ -21,7 +21,7 @@ from simway_virtual_sim.state import CardState
 from simway_virtual_sim.store import StateFile
 from simway_virtual_sim.uicc import Uicc
 
-from simway_testing import Unavailable, applet_in_reader, card_in_reader, unavailable
+from simway_testing import Unavailable, applet_in_reader, card_in_modem, card_in_reader, unavailable
 
 CAPABILITIES = {
     "es10c": "an ISD-R with the profiles of KNOWN: list, search, enable, disable, delete, nickname, EID",
@@ -88,10 +88,15 @@ def _virtual(directory: Path, faults: Faults) -> VirtualCard:
 
 _ALL = frozenset(CAPABILITIES)
 _OF_APPLET = frozenset({"es10c", "notifications", "policy", "channels", "t0", "power_off", "power_cut", "key", "pulled"})
+_IN_MODEM = frozenset({
+    "es10c", "notifications", "info", "memory_reset", "policy", "channels", "files", "power_off", "key",
+})  # fmt: skip
+"""The modem is the card's terminal: it performs REFRESH itself, so that the new files are there at once."""
 
 KINDS = (
     CardKind("virtual-sim in process", _ALL - {"pulled"}, _virtual),
     CardKind("virtual-sim behind pcscd", _ALL, lambda directory, faults: card_in_reader.power_on(directory, KNOWN, faults)),
+    CardKind("virtual-sim in a modem", _IN_MODEM, lambda directory, faults: card_in_modem.power_on(directory, KNOWN, faults)),
     CardKind("applet behind pcscd", _OF_APPLET, lambda directory, faults: applet_in_reader.power_on(directory, KNOWN, faults)),
 )
 
