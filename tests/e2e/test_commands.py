@@ -44,7 +44,7 @@ def test_a_switch_goes_from_queued_to_verified_and_the_card_changes(front: Front
     )
     evidence = done["evidence"]
     assert (evidence["iccid_before"], evidence["iccid_after"]) == (before, target["iccid"]), "VERIFIED carries its proof"
-    assert evidence["proof"] in ("bearer", "card-only")
+    assert evidence["proof"] == "bearer"
 
     audit = api.command(attached, kind="audit")
     api.follow(attached, audit["id"], {"EXECUTED"}, ANSWERED_WITHIN_S)
