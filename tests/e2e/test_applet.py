@@ -1,4 +1,4 @@
-"""The Java Card applet as the SIM of a device: behind vpcd, pcscd and pyscard, its key never outside, a carrier switched by the platform."""
+"""The Java Card applet as a device's SIM, behind vpcd, pcscd and pyscard: it holds the key, the platform switches its carrier."""
 
 from __future__ import annotations
 
