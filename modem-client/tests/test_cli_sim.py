@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,6 +146,39 @@ def test_a_person_is_asked(sim: Sim, monkeypatch: pytest.MonkeyPatch, answer: st
     assert ended == code
     assert "switch? [y/N] " in said
     assert (active(sim) == before) == (code == 4)
+
+
+def test_the_card_can_be_had_while_a_person_thinks(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Thinking(Terminal):
+        def readline(self, *_size: Any) -> str:
+            return "y" if sim("info")[0] == 0 else "n"
+
+    active(sim)
+    monkeypatch.setattr("sys.stdin", Thinking())
+    assert sim("switch", "Blue")[0] == 0
+
+
+def test_what_changed_while_a_person_thought_is_judged_anew(sim: Sim, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    class Elsewhere(Terminal):
+        def readline(self, *_size: Any) -> str:
+            assert sim("switch", "Blue", "--yes")[0] == 0
+            return "y"
+
+    monkeypatch.setattr("sys.stdin", Elsewhere())
+    assert sim("switch", "Blue")[0] == 2
+    assert "is enabled already" in capsys.readouterr().err
+
+
+def test_a_running_modem_client_is_told_of(sim: Sim, environment: dict[str, str]) -> None:
+    active(sim)
+    lock = RunLock(Path(environment["MODEM_DIR"]))
+    assert lock.take()
+    try:
+        code, said = sim("switch", "Blue", "--yes")
+    finally:
+        lock.release()
+    assert code == 0
+    assert f"(process {os.getpid()}) sees it within a minute" in said
 
 
 @pytest.mark.parametrize("running", [True, False])
