@@ -340,7 +340,7 @@ class CutAnywhere(RuleBasedStateMachine):
 
 
 TestCutAnywhere = CutAnywhere.TestCase
-TestCutAnywhere.settings = settings(max_examples=40, stateful_step_count=8, deadline=None)
+TestCutAnywhere.settings = settings(max_examples=30, stateful_step_count=6, deadline=None)
 
 
 @pytest.mark.parametrize(("written", "asked"), [("report_interval_s = 45", [PollInterval(45)]), ("report_interval_s = 0", []), (
