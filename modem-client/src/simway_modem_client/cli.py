@@ -72,13 +72,17 @@ def _status(settings: ModemSettings, options: argparse.Namespace, out: TextIO) -
     return 0 if status["running"] and status["session"].get("attached") else 3
 
 
-def _personalise(settings: ModemSettings, _options: argparse.Namespace, out: TextIO) -> int:
+def _personalise(settings: ModemSettings, options: argparse.Namespace, out: TextIO) -> int:
     with Desk(settings, out).sim() as sim:
-        if personalise(sim, settings.key_file, settings.key_version):
+        if personalise(sim, settings.key_file, settings.key_version, options.transport_code):
             out.write(f"the SIM now holds the key of {settings.key_file}, version {settings.key_version}\n")
             return 0
     out.write("the SIM holds a key already; it takes one once in its life\n")
     return 1
+
+
+def _hexadecimal(text: str) -> bytes:
+    return bytes.fromhex(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     once = commands.add_parser("personalise", help="give a blank SIM its device key, once", formatter_class=formatter)
     add_option(once, "--key-file", "DEVICE_KEY_FILE", "the key as 64 hexadecimal digits, mode 0600")
     add_card_options(once)
+    code = "for an applet that was installed with a transport code"
+    once.add_argument("--transport-code", metavar="HEX", type=_hexadecimal, default=b"", help=code)
     once.set_defaults(handler=_personalise)
 
     add_sim_commands(commands)

@@ -340,10 +340,11 @@ class Uicc:
                 raise
             return True
 
-    def applet_personalise(self, device_key: bytes, key_version: int) -> None:
-        """Gives a blank card its key, once; ``CardError`` 6985 when it has one."""
+    def applet_personalise(self, device_key: bytes, key_version: int, transport_code: bytes = b"") -> None:
+        """Gives a blank card its key, once; ``CardError`` 6985 when it has one, 63Cx or 6983 for a wrong transport code."""
         with self._applet() as channel:
-            channel.send(applet.personalise(device_key, key_version, channel.number), "applet PERSONALISE")
+            command = applet.personalise(device_key, key_version, channel.number, transport_code)
+            channel.send(command, "applet PERSONALISE")
 
     def pending_notifications(self, wanted: int | es10b.Operation | None = None) -> list[es10b.PendingNotification]:
         """Notifications as they are to be delivered, signed: one by its number, those of some operations, or all."""
