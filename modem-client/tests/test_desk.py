@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from simway_modem_client.card import Card, CardGone, SimCard, open_card
 from simway_modem_client.desk import words
 from simway_modem_client.desk.facts import read_facts
+from simway_modem_client.desk.interrupts import held_off
 from simway_modem_client.desk.plan import REFUSALS, Unclear, choose, key_survives, make_plan
 from simway_modem_client.desk.switch import HandSwitch, Outcome
 from simway_modem_client.desk.switch_words import outcome_line, plan_lines
@@ -352,6 +354,19 @@ def test_a_card_that_stays_away_ends_stuck_after_many_looks(hand: Hand, monkeypa
     assert any("waiting for it" in line for line in hand.said)
     hand.sim = SimCard(inner)
     assert hand.enabled() == [A]
+
+
+def test_ctrl_c_waits_for_the_end_of_a_switch_once() -> None:
+    said: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with held_off(said.append):
+        signal.raise_signal(signal.SIGINT)
+        assert said[0].strip().startswith("finishing first")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with held_off(said.append):
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("cut", [f"power_cut_{when}_write = {k}" for when in ("before", "after") for k in (1, 2, 3, 4)])

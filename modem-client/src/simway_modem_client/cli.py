@@ -23,6 +23,8 @@ from simway_modem_client.keys import KeyUnusable, personalise
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.status import gather, table
 
+INTERRUPTED = 130
+"""As shells give it for Ctrl-C."""
 _EXAMPLES = """\
 examples:
   simway-modem run                                  this machine's CPU, memory, network ... once a second
@@ -57,6 +59,9 @@ def run_cli(arguments: list[str], environment: Mapping[str, str], out: TextIO | 
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except KeyboardInterrupt:
+        print("simway-modem: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (SettingError, StartError, KeyUnusable, CardError, PeerError) as error:
         print(f"error: simway-modem: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ from simway_modem_client.desk import trace as overheard
 from simway_modem_client.desk import watch as watching
 from simway_modem_client.desk.card import Desk
 from simway_modem_client.desk.facts import read_facts
+from simway_modem_client.desk.interrupts import held_off
 from simway_modem_client.desk.plan import Plan, Unfit, key_survives, make_plan
 from simway_modem_client.desk.switch import HandSwitch
 from simway_modem_client.desk.switch_words import outcome_line, plan_lines
@@ -182,7 +183,7 @@ def switch_card(desk: Desk, options: argparse.Namespace) -> int:
     if not options.yes and not _confirmed(desk):
         say("nothing was touched")
         return UNWANTED
-    with desk.sim() as sim, sim.use().dialogue():
+    with held_off(say), desk.sim() as sim, sim.use().dialogue():
         outcome = HandSwitch(sim, say).run(_plan(desk, sim.use(), options).must_be_fit())
     if options.json:
         desk.say(json.dumps(outcome._asdict()))
