@@ -26,8 +26,8 @@ REPORTS = "*/surefire-reports/TEST-*.xml"
 NO_JAVA = "Java (a JDK) and Maven: sudo apt-get install maven openjdk-17-jdk-headless"
 NO_SDK = """\
 make cap: a CAP file is made by the Java Card SDK, which only its maker gives out.
-  1. Get the "Java Card Development Kit" from Oracle, and unpack it: the tools of 3.1 or 3.2, which work with JDK 17 and serve cards from
-     3.0.4 on (the kits 3.0.4 and 3.0.5 need JAVA_HOME=... of a JDK 8 or 11).
+  1. Get the "Java Card Development Kit" from Oracle, and unpack it: the tools of 3.1 or 3.2, which work with JDK 17 and serve
+     cards from 3.0.4 on (the kits 3.0.4 and 3.0.5 need JAVA_HOME=... of a JDK 8 or 11).
   2. Get ant-javacard.jar from the releases of martinpaljak/ant-javacard on GitHub.
   3. JC_HOME=/path/to/the/kit ANT_JAVACARD=/path/to/ant-javacard.jar make cap
 All else works without: make applet builds and tests the applet, and make test runs it as a card in a reader.
@@ -67,14 +67,10 @@ def cap(environment: Mapping[str, str]) -> int:
         return 2
     with _locked():
         several = (kit / "lib" / f"api_classic-{OLDEST_CARDS}.jar").exists()
-        values = {
-            "jc.home": kit.resolve(),
-            "jc.target": OLDEST_CARDS if several else kit.resolve(),
-            "ant.javacard": task.resolve(),
-        }
-        code = _maven(
-            "package", "-pl", "applet", "-Pcap", "-Dmaven.test.skip", *(f"-D{name}={value}" for name, value in values.items())
-        )
+        target = OLDEST_CARDS if several else str(kit.resolve())
+        values = {"jc.home": str(kit.resolve()), "jc.target": target, "ant.javacard": str(task.resolve())}
+        settings = [f"-D{name}={value}" for name, value in values.items()]
+        code = _maven("package", "-pl", "applet", "-Pcap", "-Dmaven.test.skip", *settings)
     if not code:
         print(f"make cap: {CAP.relative_to(ROOT)}")
     return code
