@@ -70,3 +70,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     if report.failed and isinstance(front, Front):
         report.sections += [(f"log of {name}", tail) for name, tail in front.tails().items()]
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadgroup``: one worker takes all tests of a pair, which pytest-xdist 3.8 does not see under pytest 9.2."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from simway_testing.scheduling import PairScheduling
+
+    return PairScheduling(config, log)

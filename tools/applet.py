@@ -20,11 +20,14 @@ BUILT = ROOT / "var" / "javacard"
 JAR = BUILT / "runtime" / "simway-card.jar"
 MARK = BUILT / "sources.sha256"
 CAP = BUILT / "applet" / "simway.cap"
+OLDEST_CARDS = "3.0.4"
+"""What the CAP is to run on, where the SDK can make it for several versions."""
 REPORTS = "*/surefire-reports/TEST-*.xml"
 NO_JAVA = "Java (a JDK) and Maven: sudo apt-get install maven openjdk-17-jdk-headless"
 NO_SDK = """\
 make cap: a CAP file is made by the Java Card SDK, which only its maker gives out.
-  1. Get the "Java Card Development Kit", Classic Edition, 3.0.5u3 or later, from Oracle, and unpack it.
+  1. Get the "Java Card Development Kit" from Oracle, and unpack it: the tools of 3.1 or 3.2, which work with JDK 17 and serve
+     cards from 3.0.4 on (the kits 3.0.4 and 3.0.5 need JAVA_HOME=... of a JDK 8 or 11).
   2. Get ant-javacard.jar from the releases of martinpaljak/ant-javacard on GitHub.
   3. JC_HOME=/path/to/the/kit ANT_JAVACARD=/path/to/ant-javacard.jar make cap
 All else works without: make applet builds and tests the applet, and make test runs it as a card in a reader.
@@ -63,8 +66,11 @@ def cap(environment: Mapping[str, str]) -> int:
         print(f"make cap: {kit if not kit.is_dir() else task} is not there\n\n{NO_SDK}", end="", file=sys.stderr)
         return 2
     with _locked():
-        arguments = (f"-Djc.home={kit.resolve()}", f"-Dant.javacard={task.resolve()}")
-        code = _maven("package", "-pl", "applet", "-Pcap", "-Dmaven.test.skip", *arguments)
+        several = (kit / "lib" / f"api_classic-{OLDEST_CARDS}.jar").exists()
+        target = OLDEST_CARDS if several else str(kit.resolve())
+        values = {"jc.home": str(kit.resolve()), "jc.target": target, "ant.javacard": str(task.resolve())}
+        settings = [f"-D{name}={value}" for name, value in values.items()]
+        code = _maven("package", "-pl", "applet", "-Pcap", "-Dmaven.test.skip", *settings)
     if not code:
         print(f"make cap: {CAP.relative_to(ROOT)}")
     return code

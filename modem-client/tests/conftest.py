@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from simway_modem_client.agent import Agent
 from simway_modem_client.card import SimCard, open_card
 from simway_modem_client.journal import Journal
@@ -283,6 +284,13 @@ class World:
     def result(self, body: Body) -> CommandProgress | None:
         found = self.server.results(body.command_id)
         return found[-1] if found else None
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Commands that run in this process set logging up; the next test hears everything again."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

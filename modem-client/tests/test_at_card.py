@@ -143,13 +143,14 @@ def test_channels_are_void_after_a_reboot(make_modem: Make) -> None:
     assert card.transmit(select)[1] >> 8 == 0x61
     modem.reboot()
 
-    def select_again() -> bool:
+    def is_void() -> bool:
         try:
-            return card.transmit(select)[1] >> 8 == 0x61
+            return card.transmit(select)[1] == status.CHANNEL_NOT_SUPPORTED
         except CardGone:
             return False
 
-    wait_for(select_again, 10, "the channel is opened anew")
+    wait_for(is_void, 10, "the channel is no more")
+    assert Uicc(card, lambda: 0).iccid()
     card.close()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,6 +85,16 @@ def test_a_watch_says_what_is_there_and_ends_by_itself(sim: Sim) -> None:
     assert (change["kind"], change["iccid"]) == ("in", active(sim))
 
 
+def test_ctrl_c_ends_a_watch(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "simway_modem_client", "sim", "watch"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert "card in: " in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _said, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
 @pytest.mark.parametrize("words", [("watch", "--seconds", "0"), ("watch", "--interval", "soon"), ("switch",), ("dance",)])
 def test_what_cannot_be_meant_is_refused(sim: Sim, words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -145,6 +157,51 @@ def test_a_person_is_asked(sim: Sim, monkeypatch: pytest.MonkeyPatch, answer: st
     assert ended == code
     assert "switch? [y/N] " in said
     assert (active(sim) == before) == (code == 4)
+
+
+def test_ctrl_c_at_the_question_touches_nothing(sim: Sim, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    class Leaving(Terminal):
+        def readline(self, *_size: Any) -> str:
+            raise KeyboardInterrupt
+
+    before = active(sim)
+    monkeypatch.setattr("sys.stdin", Leaving())
+    assert sim("switch", "Blue")[0] == 130
+    assert capsys.readouterr().err == "simway-modem: interrupted\n"
+    assert active(sim) == before
+
+
+def test_the_card_can_be_had_while_a_person_thinks(sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Thinking(Terminal):
+        def readline(self, *_size: Any) -> str:
+            return "y" if sim("info")[0] == 0 else "n"
+
+    active(sim)
+    monkeypatch.setattr("sys.stdin", Thinking())
+    assert sim("switch", "Blue")[0] == 0
+
+
+def test_what_changed_while_a_person_thought_is_judged_anew(sim: Sim, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    class Elsewhere(Terminal):
+        def readline(self, *_size: Any) -> str:
+            assert sim("switch", "Blue", "--yes")[0] == 0
+            return "y"
+
+    monkeypatch.setattr("sys.stdin", Elsewhere())
+    assert sim("switch", "Blue")[0] == 2
+    assert "is enabled already" in capsys.readouterr().err
+
+
+def test_a_running_modem_client_is_told_of(sim: Sim, environment: dict[str, str]) -> None:
+    active(sim)
+    lock = RunLock(Path(environment["MODEM_DIR"]))
+    assert lock.take()
+    try:
+        code, said = sim("switch", "Blue", "--yes")
+    finally:
+        lock.release()
+    assert code == 0
+    assert f"(process {os.getpid()}) sees it within a minute" in said
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from simway_modem_client.card import Card, CardGone, SimCard, open_card
 from simway_modem_client.desk import words
 from simway_modem_client.desk.facts import read_facts
+from simway_modem_client.desk.interrupts import held_off
 from simway_modem_client.desk.plan import REFUSALS, Unclear, choose, key_survives, make_plan
 from simway_modem_client.desk.switch import HandSwitch, Outcome
+from simway_modem_client.desk.switch_words import outcome_line, plan_lines
 from simway_modem_client.desk.watch import View, changes, follow
 from simway_protocol.messages import KEEP_ENABLED, KEEP_INSTALLED, Profile
 from simway_protocol.sim.es10b import Notification, Operation
@@ -144,6 +147,24 @@ def test_readers_as_a_table() -> None:
     assert lines[1].split() == ["R", "0", "yes", A, "Northwind"]
     assert lines[2].split() == ["R", "1", "no", "-", "held"]
     assert words.reader_table([]) == "no reader; plug one in\n"
+
+
+def test_a_switch_in_words() -> None:
+    plan = make_plan(CARD, A, B, key_survives=True, switch_open=False, forced=False)
+    assert plan_lines(plan) == [
+        f"from     {A} (Northwind Mobile)",
+        f"to       {B} (summer), operational",
+        f"way back {A}, then {C}",
+    ]
+
+    def line(result: str, active: str = "", cause: str = "") -> str:
+        return outcome_line(Outcome(result, active, "", cause, {}), plan)
+
+    assert line("switched", B) == f"done     {B} (summer) is enabled; proof: card-only"
+    assert line("unchanged", A, "cat_busy") == f"failed   the card stayed with {A} (cat busy)"
+    assert line("returned", A, "wrong_profile") == f"failed   the card went back to {A} (wrong profile)"
+    assert line("stuck").startswith("stuck    the card cannot be read, or has no profile enabled; see it with: ")
+    assert line("stuck", C).startswith(f"stuck    the card shows {C}; see it with: ")
 
 
 # --- watching ------------------------------------------------------------------------------------------------------------
@@ -333,6 +354,19 @@ def test_a_card_that_stays_away_ends_stuck_after_many_looks(hand: Hand, monkeypa
     assert any("waiting for it" in line for line in hand.said)
     hand.sim = SimCard(inner)
     assert hand.enabled() == [A]
+
+
+def test_ctrl_c_waits_for_the_end_of_a_switch_once() -> None:
+    said: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with held_off(said.append):
+        signal.raise_signal(signal.SIGINT)
+        assert said[0].strip().startswith("finishing first")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with held_off(said.append):
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("cut", [f"power_cut_{when}_write = {k}" for when in ("before", "after") for k in (1, 2, 3, 4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simway_modem_client.card import open_card
+from simway_backbone.service import StartError
+from simway_modem_client.app import make_bearer, make_keys
+from simway_modem_client.card import SimCard, open_card
+from simway_modem_client.cli import run_cli
+from simway_modem_client.settings import ModemSettings
 from simway_protocol.commands import Body, BodyType, Kind
 from simway_protocol.sim.es10c import EnableProfile, ProfileId
 from simway_protocol.sim.uicc import Uicc
-from simway_testing.at_modem import FIBOCOM, QUECTEL, AtModem, Style
+from simway_testing.at_modem import QUECTEL, AtModem
 from simway_testing.udp_service import KEY, UdpServer, now_us
 from simway_testing.waiting import wait_for
 
@@ -54,9 +59,9 @@ def running(environment: dict[str, str]) -> Iterator[None]:
 
 
 def status(environment: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "simway_modem_client", "status", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    shown: dict[str, Any] = json.loads(done.stdout)
+    out = io.StringIO()
+    run_cli(["status", "--json"], environment, out)
+    shown: dict[str, Any] = json.loads(out.getvalue())
     return shown
 
 
@@ -64,14 +69,13 @@ def told(server: UdpServer, sensor: str) -> list[Any]:
     return [reading.value for reading in server.readings.values() if reading.sensor == sensor]
 
 
-@pytest.mark.parametrize("style", [QUECTEL, FIBOCOM], ids=lambda style: style.name)
-def test_a_switch_on_a_real_modem(server: UdpServer, environment: dict[str, str], tmp_path: Path, style: Style) -> None:
+def test_a_switch_on_a_real_modem(server: UdpServer, environment: dict[str, str], tmp_path: Path) -> None:
     """Card, key, switch, registration and signal, all over one serial port."""
     sim = open_card("virtual", {"state_file": str(tmp_path / "sim.json")})
     uicc = Uicc(sim, lambda: 0)
     uicc.applet_personalise(KEY, 1)
     target = next(profile.iccid for profile in uicc.profiles() if not profile.enabled)
-    modem = AtModem(tmp_path, sim, style)
+    modem = AtModem(tmp_path, sim, QUECTEL)
     environment |= {"CARD": "at", "BEARER": "at", "MODEM_PORT": str(modem.port), "MODEM_INTERFACE": "lo"}
     try:
         with running(environment):
@@ -117,14 +121,13 @@ def test_a_device_without_coverage_is_cut_off_and_comes_back(
     ("changes", "words"),
     [
         ({"COVERAGE_FILE": "/nowhere/coverage.toml"}, "COVERAGE_FILE"),
-        ({"BEARER": "pigeon"}, "there is no bearer 'pigeon' (BEARER); installed: at, none, virtual"),
+        ({"BEARER": "pigeon"}, r"there is no bearer 'pigeon' \(BEARER\); installed: at, none, virtual"),
         ({"BEARER": "at"}, "MODEM_PORT"),
         ({"CARD": "at"}, "MODEM_PORT"),
     ],
 )
 def test_what_cannot_start_says_what_to_set(environment: dict[str, str], changes: dict[str, str], words: str) -> None:
-    command = [sys.executable, "-m", "simway_modem_client", "run"]
-    done = subprocess.run(command, env=environment | changes, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    settings = ModemSettings.from_env(environment | changes)
+    sim = SimCard(lambda: open_card(settings.card, settings.card_settings))
+    with pytest.raises(StartError, match=words):
+        make_keys(settings, sim, may_be_away=make_bearer(settings).has_radio)

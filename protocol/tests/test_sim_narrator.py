@@ -78,6 +78,17 @@ def test_blocks_and_parts_are_put_together_before_they_are_told() -> None:
     assert told[4].answered == ["BF3E GetEID", "  5A EID: 8989..8989"]
 
 
+def test_a_profile_is_told_with_class_rules_and_fallback() -> None:
+    profile = es10c.ProfileInfo(ICCID, state=es10c.ProfileState.ENABLED, provider="N", profile_class=es10c.ProfileClass.TEST,
+                                policy=bytes.fromhex("0560"), fallback=True)  # fmt: skip
+    answer = es10c.encode_profiles_response([profile]).hex()
+    assert tell(SELECT_ISD_R, ("81E2910003BF2D00", answer + "9000"))[1].answered == [
+        "BF2D GetProfilesInfo", "  A0", "    E3 profile", "      5A ICCID: 8988..0025", "      9F70 state: 1 (enabled)",
+        "      91 provider: 'N'", "      95 class: 0 (test)", "      99 policy rules: disable not allowed, delete not allowed",
+        "      9F26 fallback: yes",
+    ]  # fmt: skip
+
+
 def test_files_of_unknown_content_are_not_shown() -> None:
     told = tell(("00A40004026F08", "9000"), ("00B0000021", "07" + "AB" * 32 + "9000"))
     assert told[1].answered == ["33 bytes, not shown"]

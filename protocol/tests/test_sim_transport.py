@@ -125,7 +125,8 @@ def test_the_trace_names_and_times_and_holds_no_data():
     ("80E2910003BF2D00", "STORE DATA GetProfilesInfo"),
     ("80E2910103BF2D00", "STORE DATA block 1"), ("80E2910003BF7F00", "STORE DATA BF7F"), ("80E2110001BF", "STORE DATA block 0"),
     ("80E2910001BF", "STORE DATA"), ("801200000B", "FETCH"),
-    ("00EE000000", "INS EE"), ("0088008000", "AUTHENTICATE"), ("0020000100", "VERIFY PIN"), ("00", "malformed APDU"), ("", "malformed APDU"),
+    ("00EE000000", "INS EE"), ("0088008000", "AUTHENTICATE"), ("0020000100", "VERIFY PIN"),
+    ("00", "malformed APDU"), ("", "malformed APDU"),
 ])  # fmt: skip
 def test_names_of_commands(command, name):
     assert trace.name_of(bytes.fromhex(command)) == name

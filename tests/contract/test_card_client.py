@@ -98,7 +98,7 @@ def test_every_refresh_flag_and_both_names(socket, flag, by):
     stands_at(uicc, socket.kind, THIRD)
 
 
-@needing("files", "es10c")
+@needing("files", "es10c", "proactive")
 def test_the_old_files_stand_until_the_reset(socket):
     uicc = Uicc(socket.card, _clock)
     assert uicc.enable(SECOND) is EnableResult.OK

@@ -137,6 +137,11 @@ def test_a_carrier_is_switched_and_every_state_is_seen(console: Console) -> None
     assert console.front.api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == iccid
     newest.locator("summary").click()
     expect(newest.locator(".history")).to_contain_text("Verified: closed")
+    way = console.page.locator("#way")
+    expect(way.locator(".station.ok")).to_contain_text("Verified")
+    expect(way.locator(".station.done")).to_have_count(5)
+    expect(way.locator(".way-facts")).to_contain_text("Proof")
+    expect(console.page.locator("#alarms")).to_be_hidden()
 
 
 def test_a_refusal_is_said_in_words(console: Console) -> None:

@@ -124,3 +124,10 @@ def test_make_run_names_the_setting_that_is_no_port(copy: Path, setting: str, va
     assert done.returncode == 2
     assert done.stderr.startswith(f"simway: {setting}=")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_cap_without_its_sdk_says_what_to_get(capsys: pytest.CaptureFixture[str]) -> None:
+    applet = load("applet")
+    for given in ({}, {"JC_HOME": "/nowhere"}, {"JC_HOME": "/nowhere", "ANT_JAVACARD": "/nowhere/ant-javacard.jar"}):
+        assert applet.cap(given) == 2
+        assert "JC_HOME=/path/to/the/kit ANT_JAVACARD=/path/to/ant-javacard.jar make cap" in capsys.readouterr().err

@@ -289,6 +289,7 @@ def write(path: Path, text: str) -> None:
 
 
 def test_a_change_of_the_file_takes_effect_at_run_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING")
     path = tmp_path / "coverage.toml"
     write(path, "")
     radio = open_bearer({"coverage_file": str(path)})

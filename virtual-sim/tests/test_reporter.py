@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from simway_protocol import senml
 from simway_protocol.sim import apdu, proactive_commands, report, status, terminal_profile
 from simway_protocol.sim.apdu import Command, Ins
-from simway_protocol.sim.card import CardGone
+from simway_protocol.sim.card import CardError, CardGone
 from simway_protocol.sim.comprehension import Item
 from simway_protocol.sim.proactive import CommandType, ProactiveCommand, Refresh, Result, TerminalResponse
 from simway_protocol.sim.proactive_commands import CloseChannel, Info, OpenChannel, PollInterval, ReceiveData, SendData
@@ -19,6 +19,7 @@ from simway_protocol.sim.report import Receipt, SwitchWord
 from simway_protocol.sim.terminal_profile import BIP_UDP, Facility
 from simway_protocol.sim.uicc import Uicc as Client
 from simway_virtual_sim import profiles, switch_log
+from simway_virtual_sim.driver import open_card
 from simway_virtual_sim.factory import new_card
 from simway_virtual_sim.faults import Faults
 from simway_virtual_sim.reporter import ENTRIES_MAX
@@ -339,7 +340,30 @@ class CutAnywhere(RuleBasedStateMachine):
 
 
 TestCutAnywhere = CutAnywhere.TestCase
-TestCutAnywhere.settings = settings(max_examples=40, stateful_step_count=8, deadline=None)
+TestCutAnywhere.settings = settings(max_examples=30, stateful_step_count=6, deadline=None)
+
+
+@pytest.mark.parametrize(("written", "asked"), [("report_interval_s = 45", [PollInterval(45)]), ("report_interval_s = 0", []), (
+    "", [PollInterval(30)])])  # fmt: skip
+def test_the_sim_file_says_how_often(tmp_path, written, asked):
+    path = tmp_path / "sim.toml"
+    path.write_text(written)
+    device = Device()
+    device.client = Client(
+        open_card({"state_file": str(tmp_path / "sim.json"), "sim_file": str(path)}), lambda: 0, terminal=device
+    )
+    device.client.applet_personalise(KEY, 1)
+    device.start()
+    assert device.asked == asked
+    device.client.close()
+
+
+@pytest.mark.parametrize("seconds", [-1, 1, 4, 15_301])
+def test_an_interval_that_cannot_be_is_refused_by_name(tmp_path, seconds):
+    path = tmp_path / "sim.toml"
+    path.write_text(f"report_interval_s = {seconds}")
+    with pytest.raises(CardError, match=r"sim\.toml:1: report_interval_s: the card reports every 5 to 15300 seconds"):
+        open_card({"state_file": str(tmp_path / "sim.json"), "sim_file": str(path)})
 
 
 def test_a_pack_is_no_more_than_a_terminal_takes():

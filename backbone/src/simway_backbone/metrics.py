@@ -67,6 +67,7 @@ COMMANDS_OPEN = Gauge("simway_commands_open", "Commands by state, while they are
 COMMAND_AGE = Gauge("simway_command_oldest_age_seconds", "Age of the oldest command in a state", ["state"])
 COMMAND_TRANSITIONS = Counter("simway_command_transitions", "Transitions of the command ledger", ["state"])
 COUNTER_ALARMS = Counter("simway_command_counter_alarms", "Command counters that devices reported and that cannot be true")
+ALARMS_OPEN = Gauge("simway_alarms_open", "Alarms that are not over, by kind", ["kind"])
 COMMAND_SECONDS = Histogram(
     "simway_command_seconds",
     "From QUEUED to the end of a command",

@@ -15,7 +15,7 @@ import structlog
 from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.errors import LocalError
 from simway_protocol.messages import BadMessage, DeadLetter, decode
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import BigInteger, Connection, bindparam, exists, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from simway_flask_app import ledger, sealing
@@ -30,13 +30,14 @@ from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
 from simway_flask_app.store.schema import commands as commands_table
 from simway_flask_app.store.schema import devices
+from simway_flask_app.store.schema import outbox as outbox_table
 from simway_flask_app.store.sql import SqlStore
 
 log = structlog.get_logger()
 
 TOPIC = "device-events"
 CONSUMER = "dispatcher"
-POLL_S = 0.1
+POLL_S = 0.02
 """The pace: so long may a new command wait before it is sealed."""
 EXPIRE_GRACE_US = 5_000_000
 """An unsent command expires here so long after its time: a gateway that sent it in time has said so by then."""
@@ -45,10 +46,22 @@ RECORDS_MAX = 500
 ROWS_MAX = 500
 LOOK_BACK_RECORDS = 20_000
 LOOK_BACK_POLL_S = 1.0
+LOOK_BACK_POLLS = 5
 PAYLOAD_MAX_BYTES = 64 * 1024
 """So much of a record that cannot be applied is kept with its dead letter."""
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
+
+_C = commands_table.c
+_LOOK = select(
+    or_(
+        exists().where((_C.state == State.QUEUED.value) & _C.counter.is_(None)),
+        exists().where((_C.state == State.QUEUED.value) & (_C.expires_us < bindparam("late_us", type_=BigInteger))),
+        exists().where((_C.turn == 1) & (_C.answer_by_us < bindparam("now_us", type_=BigInteger))),
+        exists().where(_C.cancel_pending == 1),
+    ).label("work"),
+    exists(select(outbox_table.c.id)).label("waiting"),
+)
 
 Report = Callable[[str, str | None], None]
 
@@ -109,7 +122,6 @@ class Dispatcher:
         if records:
             self._take(records)
         self._work(drained=not records)
-        self.publish()
         return len(records)
 
     def close(self) -> None:
@@ -177,13 +189,12 @@ class Dispatcher:
     def _tail(self, partition: int, end: int) -> list[Record]:
         start = max(self._log.bounds(TOPIC)[partition][0], end - LOOK_BACK_RECORDS)
         found: list[Record] = []
-        reader = self._log.reader(TOPIC, {partition: start})
+        reader, patience = self._log.reader(TOPIC, {partition: start}), LOOK_BACK_POLLS
         try:
-            while found[-1].offset + 1 < end if found else start < end:
+            while patience and (found[-1].offset + 1 if found else start) < end:
                 records = reader.poll(LOOK_BACK_POLL_S, RECORDS_MAX)
-                if not records:
-                    break
                 found += records
+                patience -= not records
         except OffsetGone:
             log.info("retention took old events while they were read again", partition=partition)
         finally:
@@ -249,11 +260,15 @@ class Dispatcher:
         reader.seek(gone.partition, target)
 
     def _work(self, *, drained: bool) -> None:
-        """Overdue, cancel, seal: looked for by reading, so that an idle round takes no lock."""
+        """Overdue, cancel, seal, then the outbox: looked for by one query, so that an idle round takes no lock."""
         now_us = self._now_us()
-        with self._store.reading() as connection:
-            if not self._has_work(connection, now_us):
-                return
+        work, waiting = self._has_work(now_us)
+        if work:
+            self._decide(now_us, drained=drained)
+        if work or waiting:
+            self.publish()
+
+    def _decide(self, now_us: int, *, drained: bool) -> None:
         with self._store.deciding() as connection:
             if drained:
                 self._expire(connection, now_us)
@@ -262,13 +277,11 @@ class Dispatcher:
             for row in commands.to_seal(connection, ROWS_MAX):
                 self._seal(connection, row, now_us)
 
-    def _has_work(self, connection: Connection, now_us: int) -> bool:
-        table = commands_table.c
-        unsealed = (table.state == State.QUEUED.value) & table.counter.is_(None)
-        late = (table.state == State.QUEUED.value) & (table.expires_us < now_us - EXPIRE_GRACE_US)
-        silent = (table.turn == 1) & (table.answer_by_us < now_us)
-        query = select(table.command_id).where(or_(unsealed, late, silent, table.cancel_pending == 1)).limit(1)
-        return connection.execute(query).first() is not None
+    def _has_work(self, now_us: int) -> tuple[bool, bool]:
+        """Whether something is to be sealed, cancelled or given up; whether something waits in the outbox."""
+        with self._store.reading() as connection:
+            found = connection.execute(_LOOK, {"now_us": now_us, "late_us": now_us - EXPIRE_GRACE_US}).one()
+        return bool(found.work), bool(found.waiting)
 
     def _expire(self, connection: Connection, now_us: int) -> None:
         for row in commands.overdue(connection, now_us, now_us - EXPIRE_GRACE_US, ROWS_MAX):

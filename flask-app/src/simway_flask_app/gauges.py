@@ -1,4 +1,4 @@
-"""What the dispatcher measures of the ledger, read from the store: open commands and their age, transitions, the outbox."""
+"""What the dispatcher measures, read from the store: open commands and their age, transitions, alarms, the outbox."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from simway_backbone import metrics
 from sqlalchemy import Connection, func, select
 
 from simway_flask_app.ledger import FINAL, LAPSING, State
-from simway_flask_app.store.schema import command_history, commands, outbox
+from simway_flask_app.store.schema import alarms, command_history, commands, outbox
 from simway_flask_app.store.sql import SqlStore
+from simway_flask_app.twin import Kind
 
 PERIOD_S = 5.0
 OPEN = (State.QUEUED, *LAPSING, State.UNKNOWN)
@@ -29,6 +30,7 @@ class LedgerGauges:
         with self._store.reading() as connection:
             metrics.OUTBOX_ROWS.set(connection.execute(select(func.count()).select_from(outbox)).scalar_one())
             self._measure_open(connection)
+            _measure_alarms(connection)
             self._count_transitions(connection)
 
     def _measure_open(self, connection: Connection) -> None:
@@ -47,6 +49,13 @@ class LedgerGauges:
                 if row.state != row.before:
                     _count(row)
         self._seq = newest
+
+
+def _measure_alarms(connection: Connection) -> None:
+    query = select(alarms.c.kind, func.count()).where(alarms.c.over_us.is_(None)).group_by(alarms.c.kind)
+    found = {row[0]: row[1] for row in connection.execute(query)}
+    for kind in Kind:
+        metrics.ALARMS_OPEN.labels(kind.value).set(found.get(kind.value, 0))
 
 
 def _count(row: Any) -> None:

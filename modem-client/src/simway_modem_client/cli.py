@@ -23,6 +23,8 @@ from simway_modem_client.keys import KeyUnusable, personalise
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.status import gather, table
 
+INTERRUPTED = 130
+"""As shells give it for Ctrl-C."""
 _EXAMPLES = """\
 examples:
   simway-modem run                                  this machine's CPU, memory, network ... once a second
@@ -57,6 +59,9 @@ def run_cli(arguments: list[str], environment: Mapping[str, str], out: TextIO | 
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except KeyboardInterrupt:
+        print("simway-modem: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (SettingError, StartError, KeyUnusable, CardError, PeerError) as error:
         print(f"error: simway-modem: {error}", file=sys.stderr)
         return 2
@@ -72,13 +77,17 @@ def _status(settings: ModemSettings, options: argparse.Namespace, out: TextIO) -
     return 0 if status["running"] and status["session"].get("attached") else 3
 
 
-def _personalise(settings: ModemSettings, _options: argparse.Namespace, out: TextIO) -> int:
+def _personalise(settings: ModemSettings, options: argparse.Namespace, out: TextIO) -> int:
     with Desk(settings, out).sim() as sim:
-        if personalise(sim, settings.key_file, settings.key_version):
+        if personalise(sim, settings.key_file, settings.key_version, options.transport_code):
             out.write(f"the SIM now holds the key of {settings.key_file}, version {settings.key_version}\n")
             return 0
     out.write("the SIM holds a key already; it takes one once in its life\n")
     return 1
+
+
+def _hexadecimal(text: str) -> bytes:
+    return bytes.fromhex(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     once = commands.add_parser("personalise", help="give a blank SIM its device key, once", formatter_class=formatter)
     add_option(once, "--key-file", "DEVICE_KEY_FILE", "the key as 64 hexadecimal digits, mode 0600")
     add_card_options(once)
+    code = "for an applet that was installed with a transport code"
+    once.add_argument("--transport-code", metavar="HEX", type=_hexadecimal, default=b"", help=code)
     once.set_defaults(handler=_personalise)
 
     add_sim_commands(commands)

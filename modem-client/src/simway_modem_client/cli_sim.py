@@ -22,8 +22,11 @@ from simway_modem_client.desk import trace as overheard
 from simway_modem_client.desk import watch as watching
 from simway_modem_client.desk.card import Desk
 from simway_modem_client.desk.facts import read_facts
-from simway_modem_client.desk.plan import REFUSALS, Plan, Unclear, key_survives, make_plan
-from simway_modem_client.desk.switch import HandSwitch, Outcome
+from simway_modem_client.desk.interrupts import held_off
+from simway_modem_client.desk.plan import Plan, Unfit, key_survives, make_plan
+from simway_modem_client.desk.switch import HandSwitch
+from simway_modem_client.desk.switch_words import outcome_line, plan_lines
+from simway_modem_client.home import RunLock
 from simway_modem_client.settings import ModemSettings
 from simway_modem_client.status import open_switch_phase
 
@@ -107,6 +110,9 @@ def _at_a_desk(handler: Callable[[Desk, argparse.Namespace], int]) -> Callable[[
         logs.configure("modem", "debug" if settings.log_level == "debug" else "error", settings.log_format)
         try:
             return handler(Desk(settings, out), options)
+        except Unfit as error:
+            print(f"error: simway-modem: {error}", file=sys.stderr)
+            return REFUSED
         except CardError as error:
             if error.sw is None:
                 raise
@@ -165,30 +171,26 @@ def watch_card(desk: Desk, options: argparse.Namespace) -> int:
 
 
 def switch_card(desk: Desk, options: argparse.Namespace) -> int:
-    """``sim switch``."""
+    """``sim switch``. The card is let go of while a person thinks, so it is judged again before it is touched."""
     say: Callable[[str], None] = (lambda _text: None) if options.json else desk.say
     with desk.sim() as sim:
-        try:
-            plan = _plan(desk, sim.use(), options)
-        except Unclear as error:
-            print(f"error: simway-modem: {error}", file=sys.stderr)
-            return REFUSED
-        if plan.refusal:
-            print(f"error: simway-modem: refused: {REFUSALS.get(plan.refusal, plan.refusal)}", file=sys.stderr)
-            return REFUSED
-        for line in _plan_lines(plan):
-            say(line)
-        if options.dry_run:
-            say("dry run: it would be done; nothing was touched")
-            return 0
-        if not options.yes and not _confirmed(desk):
-            say("nothing was touched")
-            return UNWANTED
-        outcome = HandSwitch(sim, say).run(plan)
+        plan = _plan(desk, sim.use(), options).must_be_fit()
+    for line in plan_lines(plan):
+        say(line)
+    if options.dry_run:
+        say("dry run: it would be done; nothing was touched")
+        return 0
+    if not options.yes and not _confirmed(desk):
+        say("nothing was touched")
+        return UNWANTED
+    with held_off(say), desk.sim() as sim, sim.use().dialogue():
+        outcome = HandSwitch(sim, say).run(_plan(desk, sim.use(), options).must_be_fit())
     if options.json:
         desk.say(json.dumps(outcome._asdict()))
-    else:
-        desk.say(_outcome_line(outcome, plan))
+        return 0 if outcome.result == "switched" else NOT_SWITCHED
+    desk.say(outcome_line(outcome, plan))
+    if (lock := RunLock(desk.settings.modem_dir)).is_held():
+        desk.say(f"         the modem client that runs here (process {lock.holder()}) sees it within a minute, and attaches anew")
     return 0 if outcome.result == "switched" else NOT_SWITCHED
 
 
@@ -205,40 +207,12 @@ def _plan(desk: Desk, uicc: Any, options: argparse.Namespace) -> Plan:
     )
 
 
-def _plan_lines(plan: Plan) -> list[str]:
-    target, previous = plan.target, plan.previous
-    back = ", then ".join(plan.ways_back) or "none"
-    return [
-        f"from     {words.name_of(_plain(previous)) if previous else 'no profile'}",
-        f"to       {words.name_of(_plain(target))}, {target.profile_class}",
-        f"way back {back}",
-    ]
-
-
-def _plain(profile: Any) -> dict[str, Any]:
-    return {name: getattr(profile, name) for name in profile.__struct_fields__}
-
-
 def _confirmed(desk: Desk) -> bool:
     if not sys.stdin.isatty():
         raise SettingError("sim switch asks before it switches, and nobody can answer here: add --yes")
     desk.out.write("switch? [y/N] ")
     desk.out.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _outcome_line(outcome: Outcome, plan: Plan) -> str:
-    why = f" ({outcome.cause.replace('_', ' ')})" if outcome.cause else ""
-    match outcome.result:
-        case "switched":
-            return f"done     {words.name_of(_plain(plan.target))} is enabled{why}; proof: card-only"
-        case "unchanged":
-            return f"failed   the card stayed with {outcome.active}{why}"
-        case "returned":
-            return f"failed   the card went back to {outcome.active}{why}"
-        case _:
-            here = f"shows {outcome.active}" if outcome.active else "cannot be read, or has no profile enabled"
-            return f"stuck    the card {here}{why}; see it with: simway-modem sim profiles, then switch again"
 
 
 # --- tracing -------------------------------------------------------------------------------------------------------------

@@ -67,14 +67,17 @@ class CardKey:
         return self._sim.use().applet_verify(body, mac)
 
 
-def personalise(sim: SimCard, path: Path, key_version: int) -> bool:
-    """Gives a blank card the key in ``path``; False when it has one already. Raises ``KeyUnusable`` and ``CardError``."""
+def personalise(sim: SimCard, path: Path, key_version: int, transport_code: bytes = b"") -> bool:
+    """Gives a blank card the key in ``path``; False when it has one already. Raises ``KeyUnusable`` and ``CardError``.
+
+    ``transport_code``: for a card that was installed with one.
+    """
     status = sim.use().applet_status()
     if status is None:
         raise KeyUnusable("the card has no Simway applet to personalise: use a key file (KEY_PROVIDER=file, DEVICE_KEY_FILE)")
     if status.personalised:
         return False
-    sim.use().applet_personalise(read_key_file(path), key_version)
+    sim.use().applet_personalise(read_key_file(path), key_version, transport_code)
     return True
 
 

@@ -53,9 +53,10 @@ IsPlatform: TypeAlias = Callable[[Address, int], bool]
 
 
 class Pack(NamedTuple):
-    """A datagram that decoded. ``refused``: records that never can be readings."""
+    """A datagram that decoded. ``refused``: records that never can be readings; ``buffered``: its bytes before the last part."""
 
     channel: int
+    buffered: bytes
     entries: list[Entry]
     refused: int
 
@@ -151,13 +152,19 @@ class Channels:
         if not command.immediately:
             channel.waiting += command.data
             return Answer(Result.PERFORMED, b"", (data_length_item(channel.room_bytes),))
+        return self._send_datagram(command, channel, now_us)
+
+    def _send_datagram(self, command: SendData, channel: _Channel, now_us: int) -> Answer:
         if not self._limit.take(now_us):
             self.counts.too_often += 1
             return Answer(Result.TERMINAL_UNABLE, bytes((0,)))
-        datagram, channel.waiting = channel.waiting + command.data, b""
+        if now_us < senml.RELATIVE_BELOW_US:
+            self.counts.not_stored += 1
+            return Answer(Result.TERMINAL_UNABLE, bytes((0,)))
+        buffered, channel.waiting = channel.waiting, b""
         room = (data_length_item(channel.room_bytes),)
         try:
-            return Answer(Result.PERFORMED, b"", room, _pack(command.channel, datagram, now_us))
+            return Answer(Result.PERFORMED, b"", room, _pack(command, buffered, now_us))
         except PeerError:
             self.counts.refused_packs += 1
             return Answer(Result.DATA_NOT_UNDERSTOOD)
@@ -176,9 +183,11 @@ class Channels:
             channel.received.append(report.Receipt(len(pack.entries), pack.refused).encode())
         return answer._replace(pack=None)
 
-    def not_stored(self, _answer: Answer) -> Answer:
-        """The disk refused: nothing is acknowledged, the card is to come again."""
+    def not_stored(self, answer: Answer) -> Answer:
+        """The disk refused: nothing is acknowledged, the buffer is as before, the card is to come again with the last part."""
         self.counts.not_stored += 1
+        if answer.pack is not None and answer.pack.channel in self._open:
+            self._open[answer.pack.channel].waiting = answer.pack.buffered
         return Answer(Result.TERMINAL_UNABLE, bytes((0,)))
 
     def receive(self, command: ReceiveData) -> Answer:
@@ -216,15 +225,15 @@ def _bip_error(cause: BipCause) -> Answer:
     return Answer(Result.BIP_ERROR, bytes((cause,)))
 
 
-def _pack(channel: int, datagram: bytes, now_us: int) -> Pack:
+def _pack(command: SendData, buffered: bytes, now_us: int) -> Pack:
     """The readings of a datagram; ``PeerError`` when it is no pack."""
-    found = senml.decode_cbor(datagram, now_us)
+    found = senml.decode_cbor(buffered + command.data, now_us)
     entries: dict[tuple[str, int], Entry] = {}
     for item in found[:RECORDS_MAX]:
         entry = _entry(item, entries)
         if entry is not None:
             entries[entry.sensor, entry.t_us] = entry
-    return Pack(channel, list(entries.values()), len(found) - len(entries))
+    return Pack(command.channel, buffered, list(entries.values()), len(found) - len(entries))
 
 
 def _entry(item: Reading | Refusal, taken: dict[tuple[str, int], Entry]) -> Entry | None:

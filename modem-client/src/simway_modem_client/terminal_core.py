@@ -168,7 +168,7 @@ class TerminalCore:
             case Info.IMEI:
                 return Answer(Result.PERFORMED, b"", (imei_item(self._imei),))
             case Info.DATE_TIME:
-                return Answer(Result.PERFORMED, b"", (date_time_item(around.now_us // 1_000_000),))
+                return _date_time(around.now_us)
             case Info.LOCATION:
                 return _location(around.registration)
             case Info.ACCESS_TECHNOLOGY:
@@ -193,6 +193,14 @@ class TerminalCore:
 
 
 _NO_SERVICE = Answer(Result.TERMINAL_UNABLE, bytes((TerminalCause.NO_SERVICE,)))
+
+
+def _date_time(now_us: int) -> Answer:
+    """A clock that was never set says a year that cannot be."""
+    try:
+        return Answer(Result.PERFORMED, b"", (date_time_item(now_us // 1_000_000),))
+    except LocalError:
+        return Answer(Result.TERMINAL_UNABLE, bytes((TerminalCause.NO_SPECIFIC_CAUSE,)))
 
 
 def _location(registration: Registration) -> Answer:

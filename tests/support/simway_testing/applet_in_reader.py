@@ -64,10 +64,12 @@ def host(slot: int = 1) -> Host:
     return _hosts[slot]
 
 
-def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 1) -> card_in_reader.InReader:
+def power_on(
+    directory: Path, fresh: CardState, faults: Faults, slot: int = 1, transport_code: bytes = b""
+) -> card_in_reader.InReader:
     """The card whose memory lies in ``directory``, ``fresh`` when that is empty, in a reader. Blocks until pcscd has seen it.
 
-    Of ``faults`` it obeys the power cuts.
+    Of ``faults`` it obeys the power cuts. ``transport_code``: what a fresh one asks for to take its key.
     """
     sitting, new = host(slot), directory / "contents.hex"
     new.write_text(contents(fresh))
@@ -77,5 +79,6 @@ def power_on(directory: Path, fresh: CardState, faults: Faults, slot: int = 1) -
         contents=new,
         before=faults.power_cut_before_write,
         after=faults.power_cut_after_write,
+        transport_code=transport_code.hex(),
     )
     return card_in_reader.InReader(sitting, card_in_reader.opened_in(sitting.reader))

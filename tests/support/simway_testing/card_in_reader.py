@@ -79,6 +79,10 @@ class InReader:
         self._card.close()
         self.host.tell(do="none")
 
+    def let_go(self) -> None:
+        """Leaves the card in the reader to others."""
+        self._card.close()
+
     def pull(self) -> None:
         """Takes the card out of the reader while the client holds it."""
         self.host.tell(do="pull")

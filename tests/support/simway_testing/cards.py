@@ -21,11 +21,11 @@ from simway_virtual_sim.state import CardState
 from simway_virtual_sim.store import StateFile
 from simway_virtual_sim.uicc import Uicc
 
-from simway_testing import Unavailable, applet_in_reader, card_in_reader, unavailable
+from simway_testing import Unavailable, applet_in_reader, card_in_modem, card_in_reader, unavailable
 
 CAPABILITIES = {
     "es10c": "an ISD-R with the profiles of KNOWN: list, search, enable, disable, delete, nickname, EID",
-    "notifications": "the ISD-R keeps and gives notifications of what happened to profiles",
+    "notifications": "the ISD-R keeps notifications of what happened to profiles, lists and removes them",
     "signed": "they are given signed by the card, with its certificates",
     "info": "the ISD-R tells of the card: addresses, EUICCInfo1 and 2, rules authorisation table, challenge",
     "memory_reset": "the ISD-R deletes all profiles of a kind at once",
@@ -38,6 +38,7 @@ CAPABILITIES = {
     "power_off": "state outlives a power-off at any moment",
     "power_cut": "obeys Faults.power_cut_before_write and power_cut_after_write",
     "faults": "obeys the other Faults",
+    "lenient": "takes what some clients code otherwise than the standards say",
     "key": "the Simway applet, blank at first",
     "pulled": "can be pulled out of its reader and put back while a client holds it",
 }  # fmt: skip
@@ -88,10 +89,15 @@ def _virtual(directory: Path, faults: Faults) -> VirtualCard:
 
 _ALL = frozenset(CAPABILITIES)
 _OF_APPLET = frozenset({"es10c", "notifications", "policy", "channels", "t0", "power_off", "power_cut", "key", "pulled"})
+_IN_MODEM = frozenset({
+    "es10c", "notifications", "signed", "info", "memory_reset", "policy", "channels", "files", "power_off", "key",
+})  # fmt: skip
+"""The modem is the card's terminal: it performs REFRESH itself, so that the new files are there at once."""
 
 KINDS = (
     CardKind("virtual-sim in process", _ALL - {"pulled"}, _virtual),
     CardKind("virtual-sim behind pcscd", _ALL, lambda directory, faults: card_in_reader.power_on(directory, KNOWN, faults)),
+    CardKind("virtual-sim in a modem", _IN_MODEM, lambda directory, faults: card_in_modem.power_on(directory, KNOWN, faults)),
     CardKind("applet behind pcscd", _OF_APPLET, lambda directory, faults: applet_in_reader.power_on(directory, KNOWN, faults)),
 )
 

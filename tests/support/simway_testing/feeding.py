@@ -21,9 +21,9 @@ LINES_A_PAUSE = 4
 class FedModem:
     """A device whose source is ``stdin``; a thread writes some 200 readings a second: 1, 2, 3, ... each with its own time."""
 
-    def __init__(self, front: Front, device: str) -> None:
+    def __init__(self, front: Front, device: str, **settings: str) -> None:
         self.device, self.api = device, front.api
-        self.process: Process = front.modem(device, front.api.enrol(device), SOURCE="stdin")
+        self.process: Process = front.modem(device, front.api.enrol(device), SOURCE="stdin", **settings)
         self.outbox = Path(self.process.settings["MODEM_DIR"]) / "outbox.db"
         self.fed = 0
         self._feeding = threading.Event()

@@ -14,7 +14,7 @@ from simway_testing.waiting import wait_for
 
 SQLITE, REAL = "sqlite", "kafka+postgres"
 PAIRS = [pytest.param(pair, marks=pytest.mark.xdist_group(pair)) for pair in (SQLITE, REAL)]
-"""Parameters for a fixture; one worker of pytest-xdist (``--dist loadgroup``) takes all tests of a pair."""
+"""Parameters for a fixture; one worker of pytest-xdist (``scheduling``) takes all tests of a pair."""
 RESTARTED_WITHIN_S = 90.0
 
 Serve = Callable[[Path], AbstractContextManager[tuple[str, "subprocess.Popen[bytes]"]]]

@@ -52,6 +52,7 @@ class Process:
     def __init__(self, name: str, command: str, settings: Mapping[str, str], log: Path, ready_url: str) -> None:
         self.name, self.command, self.settings, self.log, self.ready_url = name, command, dict(settings), log, ready_url
         self._popen: subprocess.Popen[bytes] | None = None
+        self._asked = False
 
     @property
     def running(self) -> bool:
@@ -65,6 +66,7 @@ class Process:
     def start(self, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Starts it, again if it ended; does not wait until it is ready."""
         assert not self.running, f"{self.name} is running"
+        self._asked = False
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self.command, shell=True, cwd=REPOSITORY, env=base_environment() | self.settings, stdin=stdin, stdout=log,
@@ -92,13 +94,18 @@ class Process:
         orphans = psutil.wait_procs(forked, timeout=ORPHANS_END_WITHIN_S)[1]
         assert not orphans, f"{self.name} was killed, what it forked lives on: {orphans}"
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, once: a second one would cut its end short. Does not wait."""
+        if self._popen is not None and self.running and not self._asked:
+            self._popen.terminate()
+        self._asked = True
+
     def stop(self) -> int:
         """SIGTERM and the exit code; SIGKILL to its whole session (and -9) when it does not end in time."""
         if self._popen is None:
             return 0
         try:
-            if self.running:
-                self._popen.terminate()
+            self.ask_to_stop()
             return self._popen.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             return -signal.SIGKILL
@@ -148,6 +155,8 @@ class Front:
         return modem
 
     def stop_modems(self) -> None:
+        for modem in self.modems:
+            modem.ask_to_stop()
         for modem in self.modems:
             modem.stop()
         self.modems.clear()

@@ -29,7 +29,7 @@ from simway_udp_server.exchange import Exchange
 
 MASTER = bytes(range(32))
 COOKIE_PERIOD_US = 25_000_000
-DISPATCH_EVERY_US = 5_000_000
+DISPATCH_EVERY_US = 20_000_000
 """Without news the dispatcher looks at the clock this often."""
 DATAGRAM_ROOM_BYTES = 2_048
 
@@ -129,13 +129,13 @@ class Platform:
         self.exchange.take(self.endpoint.tick(now_us), now_us)
         moved |= self._send(now_us)
         self._step()
-        moved |= self._events.flush()
+        told = self._events.flush()
         self._step()
-        if moved or now_us >= self._dispatch_us:
+        if told or now_us >= self._dispatch_us:
             self._dispatch_us = now_us + DISPATCH_EVERY_US
             self.dispatch()
         self._follow()
-        return self._send(now_us) or moved
+        return self._send(now_us) or moved or told
 
     def dispatch(self) -> None:
         """The dispatcher's rounds until there is nothing to do."""

@@ -27,7 +27,7 @@ PROVIDERS = ("Nordlink Mobile", "Azul Telecom", "Tatra Cellular")
 
 
 @cache
-def _migrated() -> bytes:
+def migrated() -> bytes:
     """An empty SQLite store with the newest schema: making one takes longer than most tests."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "store.db"
@@ -42,7 +42,7 @@ class Site:
 
     def __init__(self, folder: Path, url: str = "", **limits: Any) -> None:
         if not url:
-            (folder / "store.db").write_bytes(_migrated())
+            (folder / "store.db").write_bytes(migrated())
         self.url = url or f"sqlite:///{folder / 'store.db'}"
         self.store: SqlStore = open_store(self.url)
         self.store.migrate()

@@ -129,8 +129,12 @@ class AtPort:
             self._come_into_step()
         if self._fresh:
             self._fresh = False
-            for command in self._first:
-                self._exchange(command, ANSWER_S)
+            try:
+                for command in self._first:
+                    self._exchange(command, ANSWER_S)
+            except ModemGone:
+                self._fresh = True
+                raise
 
     def _open(self) -> None:
         wait_s = self._tried_s + REOPEN_S - time.monotonic()

@@ -218,7 +218,7 @@ class AtCard:
     def _forget_after_restart(self) -> None:
         if self._port.restarts != self._restarts:
             self._restarts = self._port.restarts
-            self._routes = dict.fromkeys(self._routes)
+            self._routes.clear()
             self._void.clear()
             self._application_on_basic = False
 

@@ -19,7 +19,10 @@ RESET_CARD = 0x80100068
 REMOVED_CARD = 0x80100069
 
 START_LINE = "sudo systemctl start pcscd (without systemd: sudo mkdir -p /run/pcscd && sudo pcscd)"
-INSTALL_LINE = "apt install pcscd libpcsclite-dev swig gcc python3-dev && pip install 'simway-modem-client[pcsc]'"
+INSTALL_LINE = (
+    "sudo apt install pcscd libpcsclite-dev swig gcc python3-dev && tools/bootstrap card "
+    "(outside of a checkout: pip install 'simway-modem-client[pcsc]')"
+)
 NOT_INSTALLED = f"CARD=pcsc needs pyscard, which is not installed; install it: {INSTALL_LINE}"
 
 _LIBRARY = "libpcsclite"

@@ -26,7 +26,11 @@ REFUSALS = {
 }
 
 
-class Unclear(ValueError):
+class Unfit(ValueError):
+    """What was asked for is not to be done. The text says why, and what would help."""
+
+
+class Unclear(Unfit):
     """The person's word names no profile, or several. The text says which there are."""
 
 
@@ -37,6 +41,12 @@ class Plan(NamedTuple):
     previous: Profile | None
     ways_back: tuple[str, ...]
     refusal: str
+
+    def must_be_fit(self) -> Plan:
+        """Itself. Raises ``Unfit`` where it is refused."""
+        if self.refusal:
+            raise Unfit(f"refused: {REFUSALS.get(self.refusal, self.refusal)}")
+        return self
 
 
 def choose(profiles: Sequence[Profile], wanted: str) -> Profile:

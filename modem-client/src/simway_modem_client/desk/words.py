@@ -28,7 +28,7 @@ def info_lines(facts: Mapping[str, Any]) -> str:
         ("card", _kind(facts)),
         ("EID", facts["eid"] or "-"),
         ("ICCID", _active(facts)),
-        ("IMSI", facts["imsi"] or "- (not readable: no profile enabled, or behind a PIN)"),
+        ("IMSI", facts["imsi"] or "- (not to be read: no profile enabled, behind a PIN, or a card without files)"),
         ("profiles", _profiles(facts)),
         ("memory", _memory(facts["euicc"])),
         ("SM-DP+", facts["smdp"]),

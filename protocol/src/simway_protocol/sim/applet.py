@@ -4,7 +4,8 @@ Card level, AID ``F053494D57415901`` (F0 "SIMWAY" 01), on any logical channel; c
 
 * 10 AUTHENTICATE: 32-byte challenge in, 64 bytes out: response, session key. 6985 while the card is blank.
 * 20 VERIFY COMMAND: mac(32) || body in blocks as of STORE DATA (P1 11 more, 91 last; P2 counts). 9000, or 6982 for a wrong MAC.
-* 30 PERSONALISE: K(32) || key version(4, big-endian), once; then 6985 for ever.
+* 30 PERSONALISE: K(32) || key version(4, big-endian) || transport code, once; then 6985 for ever. Only a card that was installed
+  with a transport code asks for one: 63Cx for a wrong one, with x tries left, and 6983 after the last.
 * 40 STATUS: personalised(1: 00 or 01) || key version(4).
 """
 
@@ -23,6 +24,7 @@ AID = bytes.fromhex("F053494D57415901")
 CHALLENGE_BYTES = 32
 RESPONSE_BYTES = 32
 SESSION_KEY_BYTES = 32
+TRANSPORT_CODE_MAX_BYTES = 32
 _VERSION_BYTES = 4
 
 
@@ -75,11 +77,14 @@ def decode_verify(data: bytes) -> tuple[bytes, bytes]:
     return data[MAC_BYTES:], data[:MAC_BYTES]
 
 
-def personalise(device_key: bytes, key_version: int, channel: int = 0) -> Command:
+def personalise(device_key: bytes, key_version: int, channel: int = 0, transport_code: bytes = b"") -> Command:
     """PERSONALISE with K and its version. Send it over a way that nobody else reads."""
+    if len(transport_code) > TRANSPORT_CODE_MAX_BYTES:
+        raise LocalError(f"a transport code has at most {TRANSPORT_CODE_MAX_BYTES} bytes")
     if len(device_key) != KEY_BYTES or not 0 < key_version < 1 << 8 * _VERSION_BYTES:
         raise LocalError(f"a device key has {KEY_BYTES} bytes, its version is 1 to 2^32-1")
-    return Command(_class(channel), Ins.PERSONALISE, data=device_key + key_version.to_bytes(_VERSION_BYTES, "big"))
+    data = device_key + key_version.to_bytes(_VERSION_BYTES, "big") + transport_code
+    return Command(_class(channel), Ins.PERSONALISE, data=data)
 
 
 def decode_personalise(data: bytes) -> tuple[bytes, int]:

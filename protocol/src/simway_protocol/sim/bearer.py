@@ -31,7 +31,7 @@ class RegistrationState(StrEnum):
     """Where a modem stands with its network."""
 
     OFF = "off"
-    """No identity, or the radio is switched off."""
+    """No identity, the radio is switched off, or the modem has given up searching."""
     SEARCHING = "searching"
     DENIED = "denied"
     HOME = "home"

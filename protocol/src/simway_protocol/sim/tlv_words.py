@@ -107,6 +107,10 @@ def _tags(value: bytes) -> str:
     return " ".join(f"{tag:X}" for tag in tlv.decode_tags(value))
 
 
+def _rules(value: bytes) -> str:
+    return ", ".join(rule.replace("_", " ") for rule in es10c.ProfileInfo(policy=value).rules) or "none"
+
+
 def _operation(value: bytes) -> str:
     return (es10b.decode_operation(value).name or "none").lower().replace("|", ", ")
 
@@ -137,7 +141,8 @@ _FIELDS: dict[tuple[int, int], tuple[str, Format]] = {
     (0, es10c.TAG_PROVIDER): ("provider", _text),
     (0, es10c.TAG_NAME): ("name", _text),
     (0, es10c.TAG_CLASS): ("class", _named(es10c.ProfileClass)),
-    (0, es10c.TAG_POLICY): ("policy rules", _hex),
+    (0, es10c.TAG_POLICY): ("policy rules", _rules),
+    (0, es10c.TAG_FALLBACK): ("fallback", _flag),
     (0, 0xE3): ("profile", _hex),
     (0, es10b.TAG_NOTIFICATION): ("notification", _hex),
     (es10c.TAG_GET_EID, es10c.TAG_ICCID): ("EID", _eid),

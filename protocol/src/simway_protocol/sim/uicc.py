@@ -40,6 +40,9 @@ NOT_THERE = frozenset({status.FILE_NOT_FOUND, 0x6999, status.FUNCTION_NOT_SUPPOR
 """Status words of a SELECT that mean: this card has no such application."""
 _SELECT_MF = Command(0x00, apdu.Ins.SELECT, 0x00, 0x0C, bytes.fromhex("3F00"))
 _POLL = Command(0x80, apdu.Ins.STATUS, 0x00, 0x0C)
+_NO_FILES = NOT_THERE | {status.COMMAND_NOT_ALLOWED, status.WRONG_P1_P2, status.WRONG_INSTRUCTION, status.WRONG_CLASS}
+"""Status words of a SELECT that mean: this card has no such file, or no files at all, as an applet on a plain card."""
+
 _Change: TypeAlias = EnableProfile | DisableProfile | es10c.DeleteProfile | es10c.SetNickname | es10b.RemoveNotification
 
 
@@ -161,15 +164,36 @@ class Uicc:
     # --- files ---------------------------------------------------------------------------------------------------------
 
     def iccid(self) -> str:
-        """The ICCID in EF.ICCID: the profile whose files the card shows now. Empty when no profile is enabled."""
-        with self.channel() as channel:
-            data = files.read_transparent(channel.send, channel.number, files.EF_ICCID, numbering.ICCID_BYTES)
+        """The ICCID in EF.ICCID: the profile whose files the card shows now. Empty when no profile is enabled.
+
+        A card with profiles and without files (the Java Card applet) shows none but the enabled one's.
+        """
+        try:
+            with self.channel() as channel:
+                data = files.read_transparent(channel.send, channel.number, files.EF_ICCID, numbering.ICCID_BYTES)
+        except CardError as error:
+            if error.sw not in _NO_FILES:
+                raise
+            return self._enabled_iccid(error)
         return numbering.decode_iccid(data)
 
+    def _enabled_iccid(self, no_file: CardError) -> str:
+        try:
+            return next((profile.iccid for profile in self.profiles() if profile.enabled), "")
+        except CardError as error:
+            if error.sw in NOT_THERE:
+                raise no_file from None
+            raise
+
     def imsi(self) -> str:
-        """The IMSI in the first USIM's EF.IMSI; empty when the card lists no USIM, or keeps the file behind a PIN."""
+        """The IMSI in the first USIM's EF.IMSI; empty when the card has or lists no USIM, or keeps the file behind a PIN."""
         with self.channel() as channel:
-            aid = files.find_usim(channel.send, channel.number)
+            try:
+                aid = files.find_usim(channel.send, channel.number)
+            except CardError as error:
+                if error.sw not in _NO_FILES:
+                    raise
+                return ""
             if aid is None:
                 return ""
             channel.send(apdu.select_application(aid, channel.number), "SELECT USIM")
@@ -316,10 +340,11 @@ class Uicc:
                 raise
             return True
 
-    def applet_personalise(self, device_key: bytes, key_version: int) -> None:
-        """Gives a blank card its key, once; ``CardError`` 6985 when it has one."""
+    def applet_personalise(self, device_key: bytes, key_version: int, transport_code: bytes = b"") -> None:
+        """Gives a blank card its key, once; ``CardError`` 6985 when it has one, 63Cx or 6983 for a wrong transport code."""
         with self._applet() as channel:
-            channel.send(applet.personalise(device_key, key_version, channel.number), "applet PERSONALISE")
+            command = applet.personalise(device_key, key_version, channel.number, transport_code)
+            channel.send(command, "applet PERSONALISE")
 
     def pending_notifications(self, wanted: int | es10b.Operation | None = None) -> list[es10b.PendingNotification]:
         """Notifications as they are to be delivered, signed: one by its number, those of some operations, or all."""

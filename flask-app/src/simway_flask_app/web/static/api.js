@@ -51,6 +51,7 @@ export const getDevice = (id) => call("GET", device(id));
 export const getLoss = (id) => call("GET", `${device(id)}/loss`);
 export const getSim = (id) => call("GET", `${device(id)}/sim`);
 export const putDesired = (id, body) => call("PUT", `${device(id)}/sim/desired`, body);
+export const getAlarms = async () => (await call("GET", "/alarms?limit=500")).alarms;
 export const getLatest = async (id) => (await call("GET", `${device(id)}/readings/latest`)).readings;
 export const getCommands = async (id, limit) => (await call("GET", `${device(id)}/commands?limit=${limit}`)).commands;
 export const getCommand = (id, command) => call("GET", `${device(id)}/commands/${command}`);

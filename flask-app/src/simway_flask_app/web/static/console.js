@@ -17,7 +17,7 @@ const STORAGE = { device: "simway.device", theme: "simway.theme" };
 
 const FORCIBLE = new Set(["no_fallback", "test_profile", "no_inventory"]);
 
-const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [] };
+const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [], platformAlarms: [] };
 const providerOf = (iccid) => state.device?.inventory?.profiles.find((profile) => profile.iccid === iccid)?.provider ?? "";
 const nameOf = (iccid) => providerOf(iccid) || format.iccid(iccid);
 const failed = (what, error) => error.status !== 401 && toast(what, "bad", error.message);
@@ -72,10 +72,17 @@ function leave() {
 
 async function loadDevices() {
   state.devices = await api.getDevices();
-  const options = state.devices.map((device) => h("option", { value: device.id }, device.name && device.name !== device.id ? `${device.name} (${device.id})` : device.id));
+  state.platformAlarms = (await api.getAlarms()).filter((alarm) => alarm.device === "");
+  const label = (device) => (device.name && device.name !== device.id ? `${device.name} (${device.id})` : device.id) + (device.alarms.length ? " ⚠" : "");
+  const options = state.devices.map((device) => h("option", { value: device.id }, label(device)));
   const select = byId("device-select");
   const names = state.devices.map((device) => device.id);
-  if (names.join("\n") !== [...select.options].map((option) => option.value).join("\n")) fill(select, options);
+  const shown = (list) => list.map((option) => `${option.value} ${option.textContent}`).join("\n");
+  if (shown(options) !== shown([...select.options])) {
+    fill(select, options);
+    if (state.device) select.value = state.device.id;
+  }
+  if (state.device) drawCards();
   show(byId("no-devices"), names.length === 0);
   show(byId("device-view"), names.length > 0);
   const wanted = [state.device?.id, localStorage.getItem(STORAGE.device), names[0]].find((name) => names.includes(name));
@@ -159,7 +166,7 @@ function drawCards() {
   if (!state.device) return;
   drawDevice(state.device, state.loss);
   drawCarrier(state.device, state.sim?.desired ?? null, commands.switchingTo(), switchTo);
-  drawAlarms(state.device.alarms, acceptSim);
+  drawAlarms([...state.platformAlarms, ...state.device.alarms], acceptSim);
   commands.draw();
   drawWay(commands.lastSwitch(), nameOf);
 }

@@ -9,7 +9,7 @@ final class Card {
     private static final String APPLET = "simway.applet.SimwayApplet";
     private static final byte[] SIMWAY = HexFormat.of().parseHex("F053494D57415901");
     private static final byte[] ISD_R = HexFormat.of().parseHex("A0000005591010FFFFFFFF8900000100");
-    private static final byte[] WITHOUT_CONTENTS = {0};
+    private static final byte MADE_UP = 1;
     private static final byte LOAD = 0x60;
     private static final byte LAST_LOAD = (byte) 0x80;
 
@@ -24,11 +24,15 @@ final class Card {
 
     /**
      * The card in a file; a new one where there is none, with {@code contents} (objects for LOAD) or, where that is empty, made-up ones.
+     * Its PERSONALISE asks for {@code transportCode}, if that is not empty.
      *
      * <p>{@code IllegalArgumentException} where the file is another applet's or the contents are refused.
      */
-    static Card open(StateFile file, List<byte[]> contents) throws IOException {
-        Machine machine = new Machine(APPLET, List.of(SIMWAY, ISD_R), contents.isEmpty() ? new byte[0] : WITHOUT_CONTENTS);
+    static Card open(StateFile file, List<byte[]> contents, byte[] transportCode) throws IOException {
+        byte[] parameters = new byte[1 + transportCode.length];
+        parameters[0] = contents.isEmpty() ? MADE_UP : 0;
+        System.arraycopy(transportCode, 0, parameters, 1, transportCode.length);
+        Machine machine = new Machine(APPLET, List.of(SIMWAY, ISD_R), parameters);
         Card card = new Card(machine, file);
         if (file.exists()) {
             machine.restore(file.load());

@@ -14,14 +14,17 @@ import java.util.List;
 /** {@code java -jar simway-card.jar}: the Simway applet as a card in a reader of pcscd. */
 public final class Main {
     private static final String USAGE = """
-        usage: java -jar simway-card.jar [--vpcd HOST:PORT] [--state-file PATH] [--contents PATH] [--orders]
+        usage: java -jar simway-card.jar [--vpcd HOST:PORT] [--state-file PATH] [--contents PATH] [--transport-code HEX]
+                                         [--orders]
 
           --vpcd HOST:PORT    the vpcd reader to sit in (default 127.0.0.1:35963; the second reader is one port higher)
           --state-file PATH   where the card's memory lies; a new card when there is none (default var/javacard/card.bin)
           --contents PATH     EID and profiles of a new card: a BF3E or E3 object a line, in hexadecimal (default: made up)
+          --transport-code HEX  what PERSONALISE of a new card asks for (default: nothing)
           --orders            no card at first; takes orders on standard input, one a line, fields with tabs between:
-                                insert STATE_FILE CONTENTS [BEFORE AFTER]   becomes that card; power goes at those writes
-                                none | pull | put back                     mute; out of the reader; in again
+                                insert STATE_FILE CONTENTS BEFORE AFTER CODE   becomes that card, with this transport
+                                                                               code; power goes at those writes
+                                none | pull | put back                         gone; out of the reader; in again
         """;
     private static final int USAGE_ERROR = 2;
 
@@ -41,12 +44,14 @@ public final class Main {
         String reader = "127.0.0.1:35963";
         Path state = Path.of("var/javacard/card.bin");
         List<byte[]> contents = List.of();
+        byte[] code = new byte[0];
         boolean orders = false;
         for (int at = 0; at < arguments.size(); at++) {
             switch (arguments.get(at)) {
                 case "--vpcd" -> reader = value(arguments, ++at);
                 case "--state-file" -> state = Path.of(value(arguments, ++at));
                 case "--contents" -> contents = contents(value(arguments, ++at));
+                case "--transport-code" -> code = HexFormat.of().parseHex(value(arguments, ++at));
                 case "--orders" -> orders = true;
                 default -> throw new IllegalArgumentException(USAGE);
             }
@@ -61,7 +66,7 @@ public final class Main {
             if (state.getParent() != null) {
                 Files.createDirectories(state.getParent());
             }
-            slot.become(Card.open(new StateFile(state), contents));
+            slot.become(Card.open(new StateFile(state), contents, code));
             slot.run();
         }
     }
@@ -110,10 +115,9 @@ public final class Main {
         switch (order[0]) {
             case "insert" -> {
                 slot.become(null);
-                Card card = Card.open(new StateFile(Path.of(order[1])), contents(order[2]));
-                if (order.length > 4) {
-                    card.cut(Long.parseLong(order[3]), Long.parseLong(order[4]));
-                }
+                byte[] code = HexFormat.of().parseHex(order.length > 5 ? order[5] : "");
+                Card card = Card.open(new StateFile(Path.of(order[1])), contents(order[2]), code);
+                card.cut(Long.parseLong(order[3]), Long.parseLong(order[4]));
                 slot.become(card);
                 slot.awaitInside();
             }

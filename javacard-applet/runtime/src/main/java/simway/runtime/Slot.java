@@ -95,9 +95,13 @@ final class Slot implements Runnable {
 
     private void tell(IOException trouble) {
         if (!toldTrouble) {
-            say("no reader at " + reader + " (" + trouble.getMessage() + "): is pcscd running, with vpcd? Trying on.");
+            say("no reader at " + where() + " (" + trouble.getMessage() + "): is pcscd running, with vpcd? Trying on.");
         }
         toldTrouble = true;
+    }
+
+    private String where() {
+        return reader.getHostString() + ":" + reader.getPort();
     }
 
     private void say(String text) {
@@ -110,7 +114,7 @@ final class Slot implements Runnable {
         try (SocketChannel channel = SocketChannel.open(reader)) {
             channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
             hold(channel);
-            say("the card is in the reader at " + reader);
+            say("the card is in the reader at " + where());
             toldTrouble = false;
             ByteBuffer in = ByteBuffer.allocate(2 + 0xFFFF).flip();
             while (await(channel, in, 2)) {
