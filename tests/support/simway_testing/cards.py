@@ -33,6 +33,7 @@ CAPABILITIES = {
     "channels": "logical channels beside the basic one",
     "many_channels": "all nineteen of them",
     "files": "MF, EF.DIR, EF.ICCID and a USIM that change with the profile",
+    "gsm": "the same files in the class A0 of GSM SIMs",
     "proactive": "REFRESH is asked for by 91xx and FETCH",
     "t0": "61xx and 6Cxx on the wire, as with T=0",
     "power_off": "state outlives a power-off at any moment",

@@ -12,7 +12,7 @@ from simway_protocol.errors import PeerError
 from simway_protocol.sim import applet, es10c, status
 from simway_protocol.sim.apdu import LE_ANY, SHORT_DATA_MAX_BYTES, Command, Ins
 
-from simway_virtual_sim import reading, reporter, usim
+from simway_virtual_sim import gsm, reading, reporter, usim
 from simway_virtual_sim.applet import AppletSession
 from simway_virtual_sim.channels import Channel, Channels, Session
 from simway_virtual_sim.faults import NO_FAULTS, CuttingStore, Faults, PowerCut, Trouble
@@ -45,6 +45,7 @@ class Uicc:
         self._toolkit = Toolkit(reporter.Reporter(self._memory, report_interval_s))
         self._mf = usim.build(self._memory.state.active)
         self._channels = Channels(self._mf)
+        self._gsm = gsm.GsmSession(self._mf)
         self._applications: dict[bytes, Callable[[], Session]] = {
             es10c.ISD_R_AID: lambda: IsdRSession(self._memory, self._toolkit, self._trouble),
             applet.AID: lambda: AppletSession(self._memory),
@@ -75,6 +76,7 @@ class Uicc:
         if not self._trouble.faults.no_reset_after_refresh:
             self._mf = usim.build(self._memory.state.active)
         self._channels.reset(self._mf)
+        self._gsm = gsm.GsmSession(self._mf)
         return ATR
 
     def close(self) -> None:
@@ -94,6 +96,8 @@ class Uicc:
             command = Command.decode(apdu)
             if len(command.data) > SHORT_DATA_MAX_BYTES or (command.le or 0) > LE_ANY:
                 raise Refusal(status.WRONG_LENGTH)
+            if command.cla == gsm.CLASS:
+                return self._gsm.answer(command)
             channel = self._channel(command.cla)
             if command.ins == Ins.GET_RESPONSE:
                 return self._get_response(channel, command)
