@@ -16,7 +16,7 @@ from simway_backbone import sqlite
 from simway_backbone.embedded_segments import Offsets, Segment, SegmentMissing, TopicFiles, readable_errors
 from simway_backbone.log import OffsetGone, Record, refuse_append
 
-PAUSE_MIN_S, PAUSE_MAX_S = 0.001, 0.020
+PAUSE_MIN_S, PAUSE_MAX_S = 0.001, 0.010
 """Between two looks at a topic without news; doubles from the one to the other."""
 WAL_TIME_TRUSTED_NS = 50_000_000
 """A file's time of change has at worst the resolution of the kernel's tick, 10 ms."""
