@@ -24,10 +24,8 @@ Make = Callable[..., tuple[AtModem, AtBearer]]
 
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(at_port, "QUIET_S", 0.03)
+    monkeypatch.setattr(at_port, "QUIET_S", 0.02)
     monkeypatch.setattr(at_port, "REOPEN_S", 0.0)
-    monkeypatch.setattr(at_port, "STEP_S", 0.2)
-    monkeypatch.setattr(at_port, "ANSWER_S", 0.5)
     monkeypatch.setattr("simway_modem_client.at.restart.LOOK_S", 0.02)
 
 
@@ -173,13 +171,16 @@ def test_another_identity_voids_what_was_known(make: Make) -> None:
 
 
 @pytest.mark.parametrize("style", [QUECTEL, FIBOCOM], ids=["stays", "vanishes"])
-def test_a_modem_that_goes_and_comes(make: Make, style: Style) -> None:
+def test_a_modem_that_goes_and_comes(make: Make, style: Style, monkeypatch: pytest.MonkeyPatch) -> None:
     modem, bearer = make(style)
     uicc = as_its_card(modem, bearer)
     shown(bearer, state=RegistrationState.HOME)
     uicc.close()
+    monkeypatch.setattr(at_port, "ANSWER_S", 0.5)
+    monkeypatch.setattr(at_port, "STEP_WITHIN_S", 0.5)
     modem.faults.silent = 10_000
     shown(bearer, cause="modem_gone")
+    monkeypatch.undo()
     modem.faults.silent = 0
     modem.reboot()
     shown(bearer, state=RegistrationState.HOME)

@@ -27,9 +27,8 @@ Make = Callable[..., AtModem]
 
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(at_port, "QUIET_S", 0.03)
+    monkeypatch.setattr(at_port, "QUIET_S", 0.02)
     monkeypatch.setattr(at_port, "REOPEN_S", 0.0)
-    monkeypatch.setattr(at_port, "STEP_S", 0.2)
     monkeypatch.setattr("simway_modem_client.card.at.BUSY_WAIT_S", 0.01)
     monkeypatch.setattr("simway_modem_client.at.restart.LOOK_S", 0.02)
 
@@ -52,6 +51,18 @@ def opened(modem: AtModem) -> AtCard:
     card = open_card("at", {"port": str(modem.port)})
     assert isinstance(card, AtCard)
     return card
+
+
+def read_again(card: AtCard) -> str:
+    """The ICCID, once the modem is back."""
+
+    def read() -> str:
+        try:
+            return Uicc(card, lambda: 0).iccid()
+        except CardError:
+            return ""
+
+    return wait_for(read, 20, "the card is read again")
 
 
 @pytest.fixture(params=STYLES, ids=lambda style: style.name)
@@ -149,8 +160,8 @@ def test_channels_are_void_after_a_reboot(make_modem: Make) -> None:
         except CardGone:
             return False
 
-    wait_for(is_void, 10, "the channel is no more")
-    assert Uicc(card, lambda: 0).iccid()
+    wait_for(is_void, 20, "the channel is no more")
+    read_again(card)
     card.close()
 
 
@@ -234,7 +245,10 @@ def test_a_late_answer_is_not_taken_for_another(make_modem: Make, monkeypatch: p
     card.close()
 
 
-def test_a_silent_modem_is_told_apart_from_a_wrong_port(make_modem: Make, tmp_path: Path) -> None:
+def test_a_silent_modem_is_told_apart_from_a_wrong_port(
+    make_modem: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(at_port, "STEP_WITHIN_S", 0.5)
     modem = make_modem()
     modem.faults.silent = 1_000
     with pytest.raises(CardGone, match="its port for AT commands"):
@@ -247,18 +261,10 @@ def test_a_silent_modem_is_told_apart_from_a_wrong_port(make_modem: Make, tmp_pa
 
 def test_garbage_and_a_reboot_in_between(modem: AtModem) -> None:
     card = opened(modem)
-    uicc = Uicc(card, lambda: 0)
-    iccid = uicc.iccid()
+    iccid = Uicc(card, lambda: 0).iccid()
     modem.reboot()
-
-    def read() -> str:
-        try:
-            return uicc.iccid()
-        except CardError:
-            return ""
-
-    assert wait_for(read, 20, "the card is read again") == iccid
-    uicc.close()
+    assert read_again(card) == iccid
+    card.close()
 
 
 def test_the_answer_to_an_enable_is_lost(make_modem: Make) -> None:
@@ -280,7 +286,7 @@ def test_a_reboot_under_a_command_ends_the_wait(make_modem: Make) -> None:
     modem.faults.reboot_at = "AT+CSIM"
     with pytest.raises(CardGone, match="rebooted"):
         card.transmit(bytes.fromhex("00A40004023F00"))
-    assert Uicc(card, lambda: 0).iccid()
+    read_again(card)
     card.close()
 
 

@@ -107,7 +107,7 @@ class Dialogue:
             return False
         if self._is_echo(line):
             return True
-        if line == "OK" or _FINAL_ERROR.match(line):
+        if is_final(line):
             self.over = True
             self.answer.error = "" if line == "OK" else line
             return True
@@ -120,6 +120,11 @@ class Dialogue:
         """Garbage of the line may stand before the echo; AT alone is too short to be looked for inside a line."""
         text = self._command.text
         return line == text or (len(text) > 2 and line.endswith(text))
+
+
+def is_final(line: str) -> bool:
+    """True for a final result: it ends the answer to one command."""
+    return line == "OK" or bool(_FINAL_ERROR.match(line))
 
 
 def is_boot(line: str) -> bool:

@@ -14,17 +14,19 @@ from typing import Any, Protocol
 
 import structlog
 
-from simway_modem_client.at.lines import Answer, Command, Dialogue, Splitter, is_boot
+from simway_modem_client.at.lines import Answer, Command, Dialogue, Splitter, is_boot, is_final
 
 BAUD = 115_200
 ANSWER_S = 5.0
 """Most commands are answered within 300 ms; card and network commands are given more."""
 WRITE_S = 5.0
-QUIET_S = 0.15
-"""So long nothing is written by a modem that has said all."""
-STEP_TRIES = 5
+QUIET_S = 0.1
+"""So long nothing is written by a modem that has answered all it was asked."""
+LOST_S = 1.0
+"""After so long a silence an answer that is still owed is lost."""
 STEP_S = 1.0
-"""Each try to come into step waits this long for OK."""
+STEP_WITHIN_S = 6.0
+"""Each try to come into step waits ``STEP_S`` for OK; a modem that never does is given up after ``STEP_WITHIN_S``."""
 REOPEN_S = 0.5
 LOST = "(port lost)"
 """What listeners get when the port vanished; no modem writes it."""
@@ -84,6 +86,7 @@ class AtPort:
         self._first: list[Command] = list(FIRST_COMMANDS)
         self._fresh = True
         self._in_step = False
+        self._owed = 0
         self._tried_s = -REOPEN_S
         self._closed = False
 
@@ -149,29 +152,31 @@ class AtPort:
                 f"{self.name} cannot be opened ({error}); check MODEM_PORT, and that no other program (ModemManager?) holds it"
             ) from error
         self._serial = opened
-        self._in_step, self._fresh = False, True
+        self._in_step, self._fresh, self._owed = False, True, 0
         threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True).start()
 
     def _come_into_step(self) -> None:
-        """Until one AT is answered by one OK, and then nothing more comes."""
-        for _ in range(STEP_TRIES):
+        """Until AT is answered, no other answer is owed, and nothing more comes."""
+        give_up_s = time.monotonic() + STEP_WITHIN_S
+        while time.monotonic() < give_up_s:
             try:
                 answer = self._exchange(AT, STEP_S)
             except ModemGone:
                 if self._serial is None:
                     raise
                 continue
-            if answer.ok and self._stays_quiet():
+            if answer.ok and ((self._stays_quiet(QUIET_S) and not self._owed) or self._stays_quiet(LOST_S)):
+                self._owed = 0
                 self._in_step = True
                 return
         raise ModemGone(
             f"the modem on {self.name} does not answer AT; check that MODEM_PORT is its port for AT commands, not for data"
         )
 
-    def _stays_quiet(self) -> bool:
+    def _stays_quiet(self, quiet_s: float) -> bool:
         with self._news:
             before_s = self._heard_s
-            return not self._news.wait_for(lambda: self._heard_s != before_s, QUIET_S)
+            return not self._news.wait_for(lambda: self._heard_s != before_s, quiet_s)
 
     def _exchange(self, command: Command, timeout_s: float) -> Answer:
         serial = self._serial
@@ -181,6 +186,7 @@ class AtPort:
         with self._news:
             restarts = self.restarts
             self._dialogue = dialogue
+            self._owed += 1
         try:
             serial.write(f"{command.text}\r".encode("ascii"))
         except OSError as error:
@@ -231,6 +237,8 @@ class AtPort:
         with self._news:
             self._heard_s = time.monotonic()
             mine = self._dialogue is not None and self._dialogue.take(line)
+            if is_final(line):
+                self._owed = max(0, self._owed - 1)
             if not mine and is_boot(line):
                 self._forget()
             self._news.notify_all()
@@ -239,6 +247,7 @@ class AtPort:
 
     def _forget(self) -> None:
         self._fresh = True
+        self._owed = 0
         self.restarts += 1
         self.left_open.clear()
 
