@@ -123,7 +123,10 @@ DECODERS = [
     es10c.decode_eid_response,
     es10c.decode_profiles_response, lambda data: es10c.decode_result(data, 0xBF31), es10b.Notification.decode,
     es10b.ListNotification.decode, es10b.RemoveNotification.decode, es10b.decode_notifications_response,
-    euicc_info.decode_addresses_response, euicc_info.decode_rat_response, euicc_info.decode_info_2_response, es10b.decode_operation,
+    es10b.RetrieveNotifications.decode, es10b.PendingNotification.decode, es10b.decode_pending_response, es10b.decode_operation,
+    euicc_info.decode_addresses_response, euicc_info.decode_rat_response, euicc_info.decode_info_2_response,
+    euicc_info.decode_info_1_response, euicc_info.decode_challenge_response, euicc_info.SetDefaultSmdp.decode,
+    es10c.MemoryReset.decode, tlv.decode_bits,
     proactive.ProactiveCommand.decode, proactive.TerminalResponse.decode, numbering.decode_iccid, numbering.decode_eid,
     numbering.decode_imsi, files.DirEntry.decode, files.Fcp.decode, applet.decode_answer, applet.decode_verify,
     applet.decode_personalise, applet.decode_status, tlv.decode, tlv.decode_tags, tlv.decode_integer,
@@ -266,6 +269,54 @@ def test_a_nickname_has_a_limit_on_both_sides():
 )
 def test_notifications_parse_to_what_was_built(notification):
     assert es10b.decode_notifications_response(es10b.encode_notifications_response([notification])) == [notification]
+
+
+CERTIFICATES = st.binary(max_size=300).map(lambda value: tlv.encode(0x30, value))
+
+
+@given(st.integers(0, 2**31), st.binary(min_size=64, max_size=64), st.tuples(CERTIFICATES, CERTIFICATES))
+def test_signed_notifications_parse_to_what_was_built(seq, signature, certificates):
+    notification = es10b.Notification(seq, es10b.Operation.ENABLE, "smdp.invalid", "")
+    pending = es10b.PendingNotification(notification, signature, certificates)
+    assert es10b.decode_pending_response(es10b.encode_pending_response([pending])) == [pending]
+
+
+@pytest.mark.parametrize("wanted", [None, 0, 7, 300, *es10b.Operation])
+def test_retrieving_notifications_finds_what_it_asks_for(wanted):
+    request = es10b.RetrieveNotifications.decode(
+        tlv.decode_only(es10b.RetrieveNotifications(wanted).encode(), es10b.TAG_RETRIEVE_NOTIFICATIONS)
+    )
+    assert request == es10b.RetrieveNotifications(wanted)
+    found = [
+        (seq, operation)
+        for seq in (0, 7, 300)
+        for operation in es10b.Operation
+        if request.finds(es10b.Notification(seq, operation, "", ""))
+    ]
+    assert len(found) == {type(None): 12, int: 4, es10b.Operation: 3}[type(wanted)]
+
+
+def test_what_the_card_says_of_itself_parses_to_what_was_built():
+    info = euicc_info.EuiccInfo1("2.2.2", (b"a" * 20, b"b" * 20))
+    assert euicc_info.decode_info_1_response(euicc_info.encode_info_1_response(info)) == info
+    assert euicc_info.decode_challenge_response(euicc_info.encode_challenge_response(bytes(16))) == bytes(16)
+    with pytest.raises(PeerError):
+        euicc_info.decode_challenge_response(euicc_info.encode_challenge_response(bytes(15)))
+    request = euicc_info.SetDefaultSmdp("smdp.invalid")
+    assert euicc_info.SetDefaultSmdp.decode(tlv.decode_only(request.encode(), request.TAG)) == request
+
+
+@given(st.integers(0, 7))
+def test_memory_reset_options(number):
+    request = es10c.MemoryReset(es10c.MemoryResetOptions(number << 5))
+    assert es10c.MemoryReset.decode(tlv.decode_only(request.encode(), request.TAG)) == request
+
+
+def test_bit_lists_with_their_count_and_without():
+    assert [tlv.decode_bits(data) for data in (b"\x05\xe0", b"\x00", b"\x80", b"\x06\x40\x01")] == [0xE0, 0, 0x80, 0x40]
+    for wrong in (b"", b"\x08\x80"):
+        with pytest.raises(PeerError):
+            tlv.decode_bits(wrong)
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from simway_protocol.sim import numbering
 from simway_protocol.sim.es10b import RemoveResult
-from simway_protocol.sim.es10c import DeleteResult, DisableResult, EnableResult, NicknameResult, ProfileClass, ProfileId
+from simway_protocol.sim.es10c import (
+    DeleteResult,
+    DisableResult,
+    EnableResult,
+    MemoryResetOptions,
+    MemoryResetResult,
+    NicknameResult,
+    ProfileClass,
+    ProfileId,
+)
 from simway_virtual_sim import profiles
 from simway_virtual_sim.factory import CARRIERS, Carrier, new_card
 from simway_virtual_sim.state import NOTIFICATIONS_MAX, CardState, decode, encode
@@ -92,6 +101,25 @@ def test_disable_leaves_none_and_enable_finds_the_way_back():
     result, back = profiles.enable(none, _id(FIRST))
     assert (result, back.enabled) == (EnableResult.OK, FIRST)
     assert [item.operation for item in back.notifications] == ["disable", "enable"]
+
+
+def test_a_test_profile_leads_back_to_where_it_came_from():
+    state = _with(_with(CARD, FIRST, keep_enabled=True), THIRD, profile_class="test")
+    result, tested = profiles.enable(state, _id(THIRD))
+    assert (result, tested.enabled, tested.before_test) == (EnableResult.OK, THIRD, FIRST)
+    assert profiles.enable(tested, _id(SECOND)) == (EnableResult.WRONG_REENABLING, tested)
+    result, back = profiles.enable(tested, _id(FIRST))
+    assert (result, back.enabled, back.before_test) == (EnableResult.OK, FIRST, "")
+
+
+def test_a_memory_reset_takes_what_it_is_told_to():
+    state = replace(_with(_with(CARD, FIRST, keep_installed=True), THIRD, profile_class="test"), smdp="smdp.invalid")
+    result, after = profiles.memory_reset(state, MemoryResetOptions.TEST_PROFILES)
+    assert (result, [p.iccid for p in after.profiles], after.enabled) == (MemoryResetResult.OK, [FIRST, SECOND], FIRST)
+    assert profiles.memory_reset(after, MemoryResetOptions.TEST_PROFILES) == (MemoryResetResult.NOTHING_TO_DELETE, after)
+    result, after = profiles.memory_reset(after, MemoryResetOptions(0xE0))
+    assert (result, after.profiles, after.enabled, after.smdp) == (MemoryResetResult.OK, (), "", "")
+    assert [item.operation for item in after.notifications] == ["delete"] * 3
 
 
 def test_nicknames():
