@@ -44,6 +44,22 @@ def test_the_inventory_comes_unasked_once_and_after_a_change(world) -> None:
     assert world.server.results(UNSOLICITED)[1].evidence["inventory"]["active_iccid"] == body.target_iccid
 
 
+def test_an_inventory_whose_settling_was_lost_does_not_stay_the_servers_last_word(world) -> None:
+    """The server has that of the target, as far as anybody knows; back on the previous profile the old one is told again."""
+    world.until(lambda: world.journal.reported_inventory)
+    before, settle = world.active_iccid(), world.server.endpoint.settle
+    world.server.confirms = False
+    world.server.endpoint.settle = lambda session, command, what: command == UNSOLICITED or settle(session, command, what)
+    body = world.command(Kind.SWITCH, target=world.other_iccid(), deadline_s=30)
+
+    def told() -> str:
+        return world.server.results(UNSOLICITED)[-1].evidence["inventory"]["active_iccid"]
+
+    world.until(lambda: told() == body.target_iccid)
+    world.until(lambda: told() == before, within_s=200)
+    assert world.result(body).outcome == "rolled_back"
+
+
 def test_an_audit_tells_the_inventory_and_the_journal(world) -> None:
     switched = world.command(Kind.SWITCH, target=world.other_iccid())
     world.until(lambda: world.server.closings(switched.command_id))

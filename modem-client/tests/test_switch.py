@@ -140,7 +140,8 @@ def test_a_card_that_can_go_back_ends_any_story_within_its_deadline(story: list[
     ],
 )
 def test_at_the_deadline_the_radio_says_why(state: str, data: bool, phase: Phase, reason: str) -> None:
-    assert switch.why_back(phase, Event.DEADLINE, Registration(state, data)) == reason
+    assert switch.why_back(phase, Event.DEADLINE, Registration(state, data), card_was_seen=True) == reason
+    assert switch.why_back(phase, Event.DEADLINE, Registration(state, data), card_was_seen=False) == "card_unreadable"
 
 
 def test_going_back_is_tried_often_then_slowly_and_without_a_wait_while_nothing_is_enabled() -> None:
@@ -254,8 +255,8 @@ def is_over(world: Any, body: Any) -> bool:
     return bool(told) and world.journal.open_switch() is None and not world.journal.unsettled()
 
 
-STRIDE = 17
-"""Every seventeenth step, and each of the first ten: the fault suite takes them all."""
+STRIDE = 41
+"""So many steps apart, after the first ten: ``make faults-switch`` takes them all."""
 
 
 @pytest.mark.parametrize("confirms", [True, False])

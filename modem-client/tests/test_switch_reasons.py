@@ -16,7 +16,9 @@ RADIOS = [Registration(state, data) for state in ("off", "searching", "denied", 
 
 
 def reasons_in_code() -> set[str]:
-    going_back = {switch.why_back(phase, event, radio) for phase in Phase for event in Event for radio in RADIOS}
+    going_back = {
+        switch.why_back(phase, event, radio, card_was_seen=True) for phase in Phase for event in Event for radio in RADIOS
+    }
     refused = set(re.findall(r'^        \(.*, "([a-z_]+)"\),$', inspect.getsource(preflight.refuse), re.MULTILINE))
     card = set(re.findall(r'"((?:card|answer)_[a-z_]+)"', inspect.getsource(switch_card) + inspect.getsource(switcher)))
     answers = {result.name.lower() for result in EnableResult if result is not EnableResult.OK}

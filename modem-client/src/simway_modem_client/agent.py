@@ -253,6 +253,7 @@ class Agent:
             return
         self._first_attach = False
         self._inventory_digest = digest
+        self._journal.reported_inventory = ""  # until it is settled nobody knows which of the two the server has
         evidence = {"inventory": inventory, "journal": self._told()}
         self._say(UNSOLICITED, ResultOutcome.EXECUTED, "", evidence)
 

@@ -151,13 +151,18 @@ _WHY_BACK = {
     _E.CARD_ELSEWHERE: "wrong_profile", _E.CARD_EMPTY: "card_empty", _E.CARD_STALE: "card_stale",
     _E.CARD_ON_WAY_BACK: "card_went_back", _E.BOOTED_TOO_OFTEN: "booted_too_often",
 }  # fmt: skip
-_WHY_DEADLINE = {_P.INTENT: "card_unreadable", _P.REPORTED: "not_confirmed"}
 
 
-def why_back(phase: Phase, event: Event, registration: Registration) -> str:
-    """The reason that RESULT carries when ``event`` in ``phase`` makes the device go back, or finds it gone back."""
+def why_back(phase: Phase, event: Event, registration: Registration, *, card_was_seen: bool) -> str:
+    """The reason that RESULT carries when ``event`` in ``phase`` makes the device go back, or finds it gone back.
+
+    ``card_was_seen``: the last look at the card succeeded. Without a card, or an identity from it, the radio says nothing of the
+    network.
+    """
     if event is _E.DEADLINE:
-        return _WHY_DEADLINE.get(phase) or _why_unreachable(registration)
+        if phase is Phase.INTENT or not card_was_seen or registration.cause == "no_identity":
+            return "card_unreadable"
+        return "not_confirmed" if phase is Phase.REPORTED else _why_unreachable(registration)
     return _WHY_BACK.get(event, "")
 
 

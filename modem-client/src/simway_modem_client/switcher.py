@@ -176,7 +176,8 @@ class Switcher:
             self._since_us, self._observe_us = now_us, now_us
             switch.evidence.pop("cause", None)  # of the answer that was lost: the card has done it all the same
         if after in (Phase.RETURNING, Phase.ROLLED_BACK) and switch.phase is not Phase.RETURNING:
-            switch.evidence["cause"] = workflow.why_back(switch.phase, event, self._registration())
+            card_was_seen = self._seen is not Event.CARD_UNREADABLE
+            switch.evidence["cause"] = workflow.why_back(switch.phase, event, self._registration(), card_was_seen=card_was_seen)
             self._since_us = now_us
         if after is Phase.ROLLED_BACK:
             evidence.took("return", self._since_us, now_us)

@@ -90,7 +90,11 @@ class CardSlot:
 
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
         self._memory.fuse.step(f"card: before {apdu[:4].hex()}")
-        answer = self._powered().transmit(apdu)
+        try:
+            answer = self._powered().transmit(apdu)
+        except CardGone:
+            self._uicc = None  # whoever takes it up again powers it on
+            raise
         self._memory.fuse.step(f"card: after {apdu[:4].hex()}")
         return answer
 
