@@ -174,6 +174,16 @@ def test_what_expired_unsent_is_not_sent():
     assert link.heard() == []
 
 
+def test_what_another_worker_sent_is_sent_beyond_its_expiry():
+    """The device may have it from there: whichever worker it attaches to now hears its refusal."""
+    link = Shells(make_client(), make_server())
+    submit(link, expires_us=T0_US + S_US)
+    link.server.note_sent(DEVICE, ID)
+    link.run(for_us=2 * S_US)
+    attach(link.client, link.now_us)
+    link.run(lambda: link.of("CommandArrived"))
+
+
 def test_a_cancel_is_answered_by_a_result():
     link = make_link()
     link.attached()

@@ -92,6 +92,16 @@ def test_only_a_command_that_nobody_sent_expires_as_unsent():
     assert len(commands) == 0
 
 
+def test_what_another_worker_sent_may_be_read_before_the_command_itself():
+    commands = Commands()
+    commands.note(said("sent"), 11)
+    commands.take(down(), 10, now_us=20)
+    assert commands.was_sent("demo", ID)
+    assert commands.expire(EXPIRES_US + EXPIRY_GRACE_US + 1) == []
+    commands.take(down(), 12, now_us=20)
+    assert not commands.was_sent("demo", ID), "sealed anew since"
+
+
 def test_the_oldest_open_record():
     commands = Commands()
     assert commands.oldest_us() is None

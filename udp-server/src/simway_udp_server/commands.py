@@ -36,7 +36,6 @@ class Commands:
 
     def __init__(self) -> None:
         self._held: dict[Key, dict[str, _Held]] = {}
-        self._sent: set[Key] = set()
         self._ended: OrderedDict[tuple[Key, str], int] = OrderedDict()
         self.malformed = 0
         """Records of an unknown type or with a command id that is none."""
@@ -59,8 +58,7 @@ class Commands:
         """Keeps what happened to a command; True when records that were open are over by it: send only ``of`` what is left."""
         key = event.device, event.command_id
         if event.event == "sent":
-            if key in self._held:
-                self._sent.add(key)
+            self._end(key, "sent", appended_us)  # the record itself may be read later
             return False
         held = self._held.get(key, {})
         over = False
@@ -71,6 +69,12 @@ class Commands:
                 over = True
         self._tidy(key)
         return over
+
+    def was_sent(self, device: str, command_id: str) -> bool:
+        """Whether some worker has sent what is open under a command id, as it is sealed now."""
+        held = self._held.get((device, command_id), {})
+        sent_us = self._ended.get(((device, command_id), "sent"), -1)
+        return any(sent_us >= one.appended_us for one in held.values())
 
     def of(self, device: str, command_id: str) -> list[Downlink]:
         """What is open under a command id."""
@@ -89,11 +93,12 @@ class Commands:
         """Takes out what is not to be sent any more; True beside a command that nobody has sent."""
         gone: list[tuple[Downlink, bool]] = []
         for key, of_one in list(self._held.items()):
-            kept_us = SENT_KEPT_US if key in self._sent else EXPIRY_GRACE_US
+            was_sent = self.was_sent(*key)
+            kept_us = SENT_KEPT_US if was_sent else EXPIRY_GRACE_US
             for type_, held in list(of_one.items()):
                 if held.message.expires_us + kept_us < now_us:
                     del of_one[type_]
-                    gone.append((held.message, type_ == "command" and key not in self._sent))
+                    gone.append((held.message, type_ == "command" and not was_sent))
             self._tidy(key)
         return gone
 
@@ -106,7 +111,6 @@ class Commands:
     def _tidy(self, key: Key) -> None:
         if not self._held.get(key, True):
             del self._held[key]
-            self._sent.discard(key)
 
 
 def _ended_by(event: CommandEvent) -> tuple[str, ...]:

@@ -217,14 +217,22 @@ class Exchange:
         self.endpoint.submit(
             message.device, bytes.fromhex(message.command_id), message.type, message.body, message.mac, message.expires_us
         )  # fmt: skip
+        if self.commands.was_sent(message.device, message.command_id):
+            self.endpoint.note_sent(message.device, bytes.fromhex(message.command_id))
 
     def device_events(self, found: Sequence[tuple[DeviceEvent, int]], now_us: int) -> None:
         """What any worker has published: a newer session elsewhere ends ours, a command that is over is sent no more."""
         for event, appended_us in found:
             if isinstance(event, Attached):
                 self.take(self.endpoint.supersede(event.device, event.generation), now_us)
-            elif isinstance(event, CommandEvent) and self.commands.note(event, appended_us):
-                self._forget(event.device, event.command_id)
+            elif isinstance(event, CommandEvent):
+                self._happened(event, appended_us)
+
+    def _happened(self, event: CommandEvent, appended_us: int) -> None:
+        if self.commands.note(event, appended_us):
+            self._forget(event.device, event.command_id)
+        elif event.event == "sent" and self.commands.was_sent(event.device, event.command_id):
+            self.endpoint.note_sent(event.device, bytes.fromhex(event.command_id))
 
     def _forget(self, device: str, command_id: str) -> None:
         """Ends what is over under this id, and goes on with what is not (a confirm, say)."""

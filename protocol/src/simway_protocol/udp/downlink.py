@@ -10,6 +10,7 @@ from simway_protocol.udp.bodies import Sealed, encode_sealed
 from simway_protocol.udp.frames import Type
 from simway_protocol.udp.server_session import Session
 
+NEVER_US = 2**63 - 1
 TYPES = {"command": Type.COMMAND, "cancel": Type.CANCEL, "confirm": Type.CONFIRM}
 
 
@@ -65,6 +66,12 @@ class Downlink:
             self._end(held, (command_id, type_))
         if not held:
             self._by_device.pop(device, None)
+
+    def note_sent(self, device: str, command_id: bytes) -> None:
+        """The device may have it from elsewhere: it is repeated beyond its expiry, as what was sent here is."""
+        for (id_, _), pending in self._by_device.get(device, {}).items():
+            if id_ == command_id:
+                pending.expires_us = NEVER_US
 
     @staticmethod
     def _end(held: dict[tuple[bytes, Type], Pending], key: tuple[bytes, Type]) -> None:

@@ -257,6 +257,10 @@ class ServerEndpoint:
         if pending is not None and device in self._live:
             self._timers.add(0, pending)
 
+    def note_sent(self, device: str, command_id: bytes) -> None:
+        """Another worker has sent it: the device's refusal is worth more than silence, whichever worker it attaches to."""
+        self._downlink.note_sent(device, command_id)
+
     def forget(self, device: str, command_id: bytes) -> None:
         """Sends nothing more for this command: the ledger says that it is over, or another worker has it."""
         self._downlink.drop(device, command_id)
