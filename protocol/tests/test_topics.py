@@ -57,7 +57,8 @@ def test_an_inventory_of_before_fallback_and_rules_still_decodes():
     )
     message = messages.decode("device-events", old)
     assert (message.os_version, message.smdp) == ("", "")
-    assert [(profile.fallback, profile.rules, profile.profile_class) for profile in message.profiles] == [(False, [], "operational")]
+    (profile,) = message.profiles
+    assert (profile.fallback, profile.rules, profile.profile_class) == (False, [], "operational")
     assert messages.encode(message) == old
 
 
