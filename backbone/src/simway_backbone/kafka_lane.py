@@ -69,12 +69,13 @@ class Lane:
         """Makes the producer if there is none. Blocks. Raises ``LogUnavailable``."""
         if self.producer is not None:
             return
-        producer = self._connect(topic)
+        made = self._connect(topic)
         with self._lock:
-            if self.producer is None:
-                self.producer, producer = producer, None
-        if producer is not None:
-            _discard(producer)
+            is_first = self.producer is None
+            if is_first:
+                self.producer = made
+        if not is_first:
+            _discard(made)
 
     def discard(self) -> None:
         """Ends the producer at once; what it holds fails."""
