@@ -67,7 +67,7 @@ def as_its_card(modem: AtModem, bearer: AtBearer) -> Uicc:
     [
         (QUECTEL, (-95, -11, -60)),
         (PLAIN, (-95, -10, None)),
-        (replace(SIERRA, signal="ERROR"), (None, None, -71)),
+        (replace(SIERRA, signal=""), (None, None, -71)),
     ],
     ids=["QCSQ", "CESQ", "CSQ"],
 )

@@ -245,6 +245,20 @@ def test_a_late_answer_is_not_taken_for_another(make_modem: Make, monkeypatch: p
     card.close()
 
 
+def test_an_answer_to_nothing_brings_the_port_into_step_again(make_modem: Make) -> None:
+    modem = make_modem()
+    port = take_port(str(modem.port))
+    assert port.ask(Command("AT")).ok
+    before = modem.commands.count("AT")
+    heard: list[str] = []
+    port.listen(heard.append)
+    modem.say("OK")
+    wait_for(lambda: "OK" in heard, 5, "the answer too many")
+    assert not port.ask(Command("AT+NONSENSE")).ok
+    assert modem.commands.count("AT") > before
+    give_back(port)
+
+
 def test_a_silent_modem_is_told_apart_from_a_wrong_port(
     make_modem: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,7 +201,7 @@ class AtModem:
             "AT+CIMI": self._cimi, "AT+CCHO": self._ccho, "AT+CCHC": self._cchc, "AT+CGLA": self._cgla, "AT+CSIM": self._csim,
             "AT+CEREG?": lambda _v: self._registered("CEREG"), "AT+CREG?": lambda _v: self._registered("CREG"),
             "AT+COPS?": self._cops, "AT+CGATT?": self._cgatt, "AT+CSQ": lambda _v: ["+CSQ: 21,99", "OK"],
-            "AT+QCSQ" if self.style.quectel else "AT+CESQ": lambda _v: [self.style.signal, "OK"],
+            "AT+QCSQ" if self.style.quectel else "AT+CESQ": self._signal,
             "AT+COPS=3,2": lambda _v: ["OK"], "AT+CREG": lambda _v: ["OK"], "AT+CEREG": lambda _v: ["OK"],
         }.get(text if text == "AT+COPS=3,2" else name)  # fmt: skip
         return found(value) if found else ["ERROR"]
@@ -248,6 +248,9 @@ class AtModem:
 
     def _cgatt(self, _value: str) -> list[str]:
         return [f"+CGATT: {int(self._stat in (1, 5) and not self.faults.no_data)}", "OK"]
+
+    def _signal(self, _value: str) -> list[str]:
+        return [self.style.signal, "OK"] if self.style.signal else ["ERROR"]
 
     def _registered(self, name: str) -> list[str]:
         cell = ',"1A2B","0145A1F0",7' if self._stat in (1, 5) and name == "CEREG" else ""

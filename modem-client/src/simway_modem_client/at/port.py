@@ -239,6 +239,7 @@ class AtPort:
             mine = self._dialogue is not None and self._dialogue.take(line)
             if is_final(line):
                 self._owed = max(0, self._owed - 1)
+                self._in_step = self._in_step and mine
             if not mine and is_boot(line):
                 self._forget()
             self._news.notify_all()
