@@ -15,7 +15,7 @@ from simway_testing import Unavailable, kafka_server, postgres_server
 from bench import card, command, recorder, udp_ingest
 from bench.figures import Figure, machine, progress, table
 
-QUICK_SCALE = 0.2
+QUICK_SCALE = 0.15
 
 
 class Run:
@@ -42,7 +42,7 @@ class Run:
 
     def recorder(self) -> list[Figure]:
         """What the recorder stores."""
-        readings, rounds = (40_000, 2) if self._quick else (200_000, 5)
+        readings, rounds = (30_000, 2) if self._quick else (200_000, 5)
         url = f"sqlite:///{self._directory / 'store.db'}"
         figures = recorder.measure(_made(self._directory / "sqlite"), url, "sqlite", readings=readings, rounds=rounds)
         if not self._embedded_alone:
@@ -53,7 +53,7 @@ class Run:
 
     def command(self) -> list[Figure]:
         """How long a command takes; the quick run has no time for Kafka and PostgreSQL."""
-        pings, switches = (30, command.SWITCHES_AT_ONCE) if self._quick else (200, 40)
+        pings, switches = (20, command.SWITCHES_AT_ONCE) if self._quick else (200, 40)
         place = _made(self._directory / "platform")
         figures = command.measure(place, "embedded", pings=pings, switches=switches)
         if not (self._quick or self._embedded_alone):
