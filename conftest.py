@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +19,9 @@ from simway_testing.platform import Front
 # a loaded machine is no finding: no test fails for the time that one example took
 settings.register_profile("simway", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("simway")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell gives to a command in the background, and that to its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _serve(running: Callable[[Path], AbstractContextManager[str]], name: str) -> Iterator[str]:
