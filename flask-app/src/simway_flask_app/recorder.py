@@ -17,6 +17,7 @@ import structlog
 from simway_backbone.log import Log, LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.messages import BadMessage, DeadLetter, Uplink, UplinkBatch, decode
 
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
 from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
@@ -40,11 +41,6 @@ PAYLOAD_MAX_BYTES = 64 * 1024
 
 Report = Callable[[str, str | None], None]
 """Tells health that something (``log``, ``store``) is well (None) or what is wrong with it."""
-
-
-def utc_now_us() -> int:
-    """The clock."""
-    return time.time_ns() // 1000
 
 
 def spare_the_collector() -> None:
