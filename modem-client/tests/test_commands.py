@@ -242,3 +242,21 @@ def test_an_applet_that_lives_in_a_profile_forbids_the_switch(world) -> None:
     world.agent.switcher._key_survives = False
     body = world.command(Kind.SWITCH, target=world.other_iccid())
     assert reason_of(world, body) == "key_would_be_out_of_reach"
+
+
+def test_a_switch_that_expired_while_it_waited_does_not_begin(world) -> None:
+    world.until(lambda: world.attached)
+    before = world.active_iccid()
+    body = world.command(Kind.SWITCH, target=world.other_iccid(), expires_in_s=5)
+    world.until(lambda: world.agent._accepted)
+    world.now_us = body.expires_us + 1_000_000
+    world.until(lambda: world.result(body))
+    assert (world.result(body).outcome, world.result(body).reason) == ("failed", "expired")
+    assert world.active_iccid() == before
+
+
+def test_the_servers_time_counts_from_when_it_came_not_from_when_it_was_taken_up(world) -> None:
+    """A card that takes seconds between the two must not make commands live longer."""
+    world.until(lambda: world.attached)
+    world.agent.attached(world.active_iccid(), world.now_us, world.now_us - 5_000_000)
+    assert world.agent._server_ahead_us == 5_000_000

@@ -6,6 +6,8 @@ import pytest
 from simway_modem_client.entries import make_entry
 from simway_protocol.outcomes import Outcome
 from simway_protocol.readings import Reading
+from simway_protocol.udp.events import AttachedTo
+from simway_virtual_sim.radio_coverage import Carrier, Coverage
 
 T0 = 1_790_000_000_000_000
 
@@ -147,3 +149,35 @@ def test_junk_changes_nothing(world) -> None:
     fill(world, 5)
     world.until(lambda: drained(world))
     assert len(world.server.attached) == 1
+
+
+def test_an_attach_under_way_counts_for_the_iccid_that_it_named(world) -> None:
+    """The card shows another profile, and the modem waits for its network, when the answer to the old ATTACH arrives."""
+    world.until(lambda: world.attached)
+    before, other, named = world.active_iccid(), world.other_iccid(), []
+    world.agent.attached = lambda iccid, *_times: named.append(iccid)
+    world.link.reattach()
+    world.link.tick()
+    world.sim.use().enable(other)
+    world.sim.use().apply_switch()
+    world.coverage = Coverage(carriers={other: Carrier(coverage="none")})
+    world.link.reattach()
+    world.link.tick()
+    assert "no coverage" in world.link.state.trouble
+    world.link._handle([AttachedTo(bytes(8), 2, world.now_us)], world.now_us)
+    assert named == [before]
+    assert world.link.state.iccid == before
+
+
+def test_a_slow_card_does_not_use_up_the_time_of_the_attach(world, monkeypatch) -> None:
+    world.until(lambda: world.attached)
+    read = type(world.sim.use()).iccid
+
+    def slow(uicc) -> str:
+        world.now_us += 60_000_000
+        return read(uicc)
+
+    monkeypatch.setattr(type(world.sim.use()), "iccid", slow)
+    world.link.reattach()
+    world.link.tick()
+    assert world.link._attach_until_us > world.now_us

@@ -90,9 +90,9 @@ class Agent:
         for record in self._journal.unsettled():
             self.send_pending(record.command_id)
 
-    def attached(self, iccid: str, server_time_us: int) -> None:
-        """A new session stands; ``iccid``: what its ATTACH named."""
-        self._server_ahead_us = server_time_us - self._clock_us()
+    def attached(self, iccid: str, server_time_us: int, received_us: int) -> None:
+        """A new session stands; ``iccid``: what its ATTACH named. ``received_us``: when the server's time was received."""
+        self._server_ahead_us = server_time_us - received_us
         self.switcher.attached(iccid)
         self._report_inventory()
 
@@ -168,7 +168,7 @@ class Agent:
     def _execute(self, body: Body) -> None:
         try:
             if body.kind is Kind.SWITCH:
-                reason = self.switcher.begin(body)
+                reason = "expired" if self._expired(body) else self.switcher.begin(body)
                 if reason:
                     self._finish(body, ResultOutcome.FAILED, reason, {})
             elif body.kind is Kind.AUDIT:

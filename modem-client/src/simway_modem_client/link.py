@@ -15,6 +15,7 @@ from simway_backbone import metrics
 from simway_protocol.errors import PeerError
 from simway_protocol.sim.bearer import Bearer, Registration
 from simway_protocol.sim.card import CardError, CardGone
+from simway_protocol.sim.tlv_words import identity_words
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.events import (
     Acknowledged,
@@ -112,6 +113,8 @@ class Link:
         self._attach_at_us: int | None = None
         self._attach_until_us: int | None = None
         self._attaching_iccid = ""
+        """Who the card is; ``_asked_iccid``: whom the ATTACH under way names, which may be another by now."""
+        self._asked_iccid = ""
         self._identity_until_us: int | None = None
         self._card_limit = Limiter(AUTHENTICATE_PER_S, AUTHENTICATE_BURST)
         self._challenge: Challenged | None = None
@@ -128,12 +131,13 @@ class Link:
 
     def receive(self, datagram: bytes) -> None:
         """Takes one datagram."""
-        self._handle(self.endpoint.receive(datagram, self._clock_us()))
+        now_us = self._clock_us()
+        self._handle(self.endpoint.receive(datagram, now_us), now_us)
 
     def tick(self) -> None:
         """Does what is due: timers, attaching, sending from the outbox."""
         now_us = self._clock_us()
-        self._handle(self.endpoint.tick(now_us))
+        self._handle(self.endpoint.tick(now_us), now_us)
         self.agent.tick(now_us)
         if self._sim.tick():
             self.reattach()
@@ -206,13 +210,15 @@ class Link:
             return self._failed(str(error))
         self._reattach_wanted = False
         self._challenge = None
-        self._attach_until_us = now_us + int(ATTACH_TIMEOUT_S * 1e6)
+        self._asked_iccid = self._attaching_iccid
+        began_us = self._clock_us()
+        self._attach_until_us = began_us + int(ATTACH_TIMEOUT_S * 1e6)
         self.endpoint.attach(
-            iccid=self._attaching_iccid,
+            iccid=self._asked_iccid,
             boot_counter=self._boot_counter,
             epoch=self._outbox.epoch,
             last_counter=self._last_counter(),
-            now_us=self._clock_us(),
+            now_us=began_us,
         )
         return None
 
@@ -238,7 +244,7 @@ class Link:
 
     # --- events ------------------------------------------------------------------------------------------------------
 
-    def _handle(self, events: list[ClientEvent]) -> None:
+    def _handle(self, events: list[ClientEvent], now_us: int) -> None:
         for event in events:
             match event:
                 case Acknowledged():
@@ -247,7 +253,7 @@ class Link:
                     self._challenge = event
                     self._answer_challenge()
                 case AttachedTo():
-                    self._attached(event)
+                    self._attached(event, now_us)
                 case AttachRefused():
                     self._failed(_refusal_words(event.reason), event.retry_after_ms / 1000)
                 case SessionLost():
@@ -276,19 +282,19 @@ class Link:
             return
         self.endpoint.answer(answer.response, answer.session_key, self._clock_us())
 
-    def _attached(self, event: AttachedTo) -> None:
+    def _attached(self, event: AttachedTo, received_us: int) -> None:
         self._failures = 0
         self._attach_until_us = None
         if not self._reattach_wanted:
             self._attach_at_us = None
         self.state = LinkState(
-            attached=True, iccid=self._attaching_iccid, generation=event.generation, attaches=self.state.attaches + 1,
+            attached=True, iccid=self._asked_iccid, generation=event.generation, attaches=self.state.attaches + 1,
             attached_since_us=self._clock_us(), trouble="", refused_datagrams=self.state.refused_datagrams,
         )  # fmt: skip
-        log.info("attached", iccid=self._attaching_iccid, generation=event.generation)
+        log.info("attached", iccid=identity_words(self._asked_iccid), generation=event.generation)
         self._poll_card_us = self._clock_us() + int(ICCID_POLL_S * 1e6)
         self._sender.begin()
-        self.agent.attached(self._attaching_iccid, event.server_time_us)
+        self.agent.attached(self._asked_iccid, event.server_time_us, received_us)
 
     def _lost(self, event: SessionLost) -> None:
         self.state.attached = False
@@ -308,7 +314,7 @@ class Link:
             log.warning("the SIM cannot be read", error=str(error))
             return
         if iccid != self.state.iccid and self._attach_until_us is None:
-            log.warning("the SIM shows another profile than the session was attached with", iccid=iccid)
+            log.warning("the SIM shows another profile than the session was attached with", iccid=identity_words(iccid))
             self.reattach()
 
     def describe(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from simway_protocol.messages import Profile
 from simway_protocol.sim import es10c
 from simway_protocol.sim.card import CardError, CardGone
 from simway_protocol.sim.es10c import EnableProfile, EnableResult
+from simway_protocol.sim.tlv_words import identity_words
 from simway_protocol.sim.uicc import NOT_THERE, Uicc
 
 from simway_modem_client.card import SimCard
@@ -97,7 +98,10 @@ class SwitchCard:
         try:
             seen = self._read(self._sim.use())
             if seen.is_stale or (not_imsi and seen.imsi == not_imsi):
-                log.warning("the card shows the old profile after a reset; once more", iccid=seen.iccid, enabled=seen.enabled)
+                log.warning(
+                    "the card shows the old profile after a reset; once more",
+                    iccid=identity_words(seen.iccid), enabled=identity_words(seen.enabled),
+                )  # fmt: skip
                 evidence.add_apdus(self._sim.take_evidence())
                 self._sim.drop()
                 seen = self._read(self._sim.use())

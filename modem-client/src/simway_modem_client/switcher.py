@@ -10,6 +10,7 @@ import structlog
 from simway_protocol.commands import DEADLINE_MIN_S, Body, ResultOutcome
 from simway_protocol.sim.bearer import Registration
 from simway_protocol.sim.es10c import EnableProfile, ProfileId
+from simway_protocol.sim.tlv_words import identity_words
 
 from simway_modem_client import preflight
 from simway_modem_client import switch as workflow
@@ -157,7 +158,13 @@ class Switcher:
         found = workflow.step(self.open.phase, event)
         if found is None:
             return
-        log.info("carrier switch", phase=self.open.phase, happened=event, next_phase=found.phase, target=self.open.target)
+        log.info(
+            "carrier switch",
+            phase=self.open.phase,
+            happened=event,
+            next_phase=found.phase,
+            target=identity_words(self.open.target),
+        )
         self._note(self.open, event, found.phase)
         self.open.phase = found.phase
         if found.phase not in workflow.FINAL:

@@ -17,7 +17,7 @@ _CONSTRUCTED = 0x20
 Format: TypeAlias = Callable[[bytes], str]
 
 
-def identity_words(digits: str, *, show: bool) -> str:
+def identity_words(digits: str, *, show: bool = False) -> str:
     """A number that names a card or a subscriber: whole, or its first and last four digits."""
     return digits if show or len(digits) <= 8 else f"{digits[:4]}..{digits[-4:]}"
 
