@@ -20,7 +20,7 @@ from simway_testing.platform import Front
 settings.register_profile("simway", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("simway")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell gives to a command in the background, and that to its children
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell gives to a command in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

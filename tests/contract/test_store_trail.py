@@ -112,13 +112,12 @@ def test_an_entry_stands_or_falls_with_its_decision(fresh: SqlStore) -> None:
     assert fresh.verify_audit(SIGNER).broken is None
 
 
-@pytest.mark.parametrize("statement", ["UPDATE audit_trail SET actor = 'x'", "DELETE FROM audit_trail", "TRUNCATE audit_trail"])
-def test_the_database_refuses_to_change_an_entry(fresh: SqlStore, statement: str) -> None:
-    if fresh.is_sqlite and statement.startswith("TRUNCATE"):
-        pytest.skip("SQLite has no TRUNCATE")
+def test_the_database_refuses_to_change_an_entry(fresh: SqlStore) -> None:
     decide(fresh, 2)
-    with pytest.raises(StoreError, match="append-only"), fresh.transaction() as connection:
-        connection.exec_driver_sql(statement)
+    statements = ["UPDATE audit_trail SET actor = 'x'", "DELETE FROM audit_trail"]
+    for statement in statements if fresh.is_sqlite else [*statements, "TRUNCATE audit_trail"]:
+        with pytest.raises(StoreError, match="append-only"), fresh.transaction() as connection:
+            connection.exec_driver_sql(statement)
     assert fresh.verify_audit(SIGNER).head.seq == 2
 
 
