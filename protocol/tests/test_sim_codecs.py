@@ -13,7 +13,7 @@ from simway_protocol.sim.es10c import ProfileClass, ProfileId, ProfileInfo, Prof
 
 DIGITS = "0123456789"
 BYTE = st.integers(0, 255)
-ICCIDS = st.text(DIGITS, min_size=18, max_size=20)
+ICCIDS = st.text(DIGITS, min_size=18, max_size=20) | st.text(DIGITS + "ABCDE", min_size=14, max_size=16).map("8986".__add__)
 AIDS = st.binary(min_size=5, max_size=16).map(lambda aid: aid.hex().upper()).filter(lambda aid: not numbering.is_iccid(aid))
 TAGS = st.sampled_from([0x5A, 0x80, 0xA0, 0xE3, 0x9F70, 0xBF2D, 0xBF31, 0x5F37, 0xDF8102])
 TEXT = st.none() | st.text(max_size=20)
@@ -207,6 +207,55 @@ def test_the_order_of_tags_does_not_matter(order):
     assert info == ProfileInfo("8988211000000000025", "", ProfileState.ENABLED, provider="A", profile_class=ProfileClass.TEST)
 
 
+def _entry(tag, value):
+    fields = {0x5A: numbering.encode_iccid("8988211000000000025"), 0x9F70: b"\x00", 0x91: b"A", 0x95: b"\x02"}
+    return tlv.encode(0xE3, *(tlv.encode(*field) for field in (fields | {tag: value}).items()))
+
+
+@pytest.mark.parametrize(("tag", "value", "expected"), [
+    (0x92, b"Caf\xe9", {"name": "Caf\ufffd"}),
+    (0x91, b"n" * 200, {"provider": "n" * es10c.TEXT_MAX_CHARS}),
+    (0x95, b"\x07", {"profile_class": ProfileClass.UNKNOWN}),
+    (0x95, b"", {"profile_class": ProfileClass.UNKNOWN}),
+    (0x9F70, b"\x07", {"state": None}),
+    (0x9F70, b"", {"state": None}),
+    (0x4F, b"\xa0" * 17, {"aid": ""}),
+    (0x5A, bytes.fromhex("9868000D1AE154769810"), {"iccid": "898600D0A11E45678901"}),
+])  # fmt: skip
+def test_an_odd_profile_is_told_as_far_as_it_can_be_read(tag, value, expected):
+    plain = ProfileInfo("8988211000000000025", state=ProfileState.DISABLED, provider="A", profile_class=ProfileClass.OPERATIONAL)
+    response = tlv.encode(0xBF2D, tlv.encode(0xA0, _entry(tag, value), plain.encode()))
+    assert es10c.read_profiles_response(response) == ([plain._replace(**expected), plain], 0)
+
+
+def test_a_class_that_nobody_knows_is_not_operational():
+    assert ProfileInfo(profile_class=ProfileClass.UNKNOWN).message().profile_class == "unknown"
+    assert ProfileInfo().message().profile_class == "operational"
+
+
+@given(st.lists(PROFILES, min_size=1, max_size=4), st.data())
+def test_damage_to_one_profile_never_hides_the_others(profiles, data):
+    at = data.draw(st.integers(0, len(profiles) - 1))
+    values = [tlv.decode_only(profile.encode(), 0xE3) for profile in profiles]
+    damage = st.dictionaries(st.integers(0, max(0, len(values[at]) - 1)), BYTE, max_size=6).map(
+        lambda changes: bytes(changes.get(place, byte) for place, byte in enumerate(values[at]))
+    )
+    values[at] = data.draw(damage | st.integers(0, len(values[at])).map(lambda cut: values[at][:cut]) | st.binary(max_size=40))
+    entries = [tlv.encode(0xE3, value) for value in values]
+    found, unreadable = es10c.read_profiles_response(tlv.encode(0xBF2D, tlv.encode(0xA0, *entries)))
+    assert len(found) + unreadable == len(profiles)
+    assert found[:at] == profiles[:at]
+    assert found[len(found) - (len(profiles) - at - 1) :] == profiles[at + 1 :]
+    for profile in found:
+        profile.message()
+
+
+def test_an_entry_longer_than_the_list_ends_it():
+    profile = ProfileInfo("8988211000000000025")
+    listed = tlv.encode(0xA0, profile.encode() + b"\xe3\x20\x5a")
+    assert es10c.read_profiles_response(tlv.encode(0xBF2D, listed)) == ([profile], 1)
+
+
 @given(ICCIDS | AIDS, st.booleans(), st.integers(1, 255))
 def test_switches_parse_to_what_was_built(name, refresh, flag):
     for kind in (es10c.EnableProfile, es10c.DisableProfile):
@@ -220,7 +269,7 @@ def test_switches_parse_to_what_was_built(name, refresh, flag):
     "name",
     [
         "",
-        "898821100000000002A",
+        "898821100000000002F",
         "A0000005",
         "A0" * 17,
         "Northwind",
@@ -359,7 +408,8 @@ def test_luhn_as_published(number, digit):
 @pytest.mark.parametrize("build", [
     lambda: numbering.encode_iccid("123"), lambda: numbering.encode_eid("1" * 31), lambda: numbering.encode_imsi("12345"),
     lambda: numbering.encode_imsi("1" * 16), lambda: numbering.eid_with_check_digits("12"),
-    lambda: numbering.encode_iccid("٨" * 19),
+    lambda: numbering.encode_iccid("٨" * 19), lambda: numbering.encode_iccid("A0000005591010000000"),
+    lambda: numbering.encode_iccid("898600d0a11e45678901"), lambda: numbering.encode_iccid("8986F0D0A11E4567890"),
 ])  # fmt: skip
 def test_what_is_no_number(build):
     with pytest.raises(LocalError):

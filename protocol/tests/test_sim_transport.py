@@ -211,7 +211,14 @@ def test_a_plain_sim_has_an_inventory_of_its_iccid_alone():
     uicc, card = _uicc(
         *READ_ICCID, OPEN, (SELECT_ISD_R, "6A82"), CLOSE,
     )  # fmt: skip
-    assert uicc.inventory().evidence() == {"eid": "", "active_iccid": ICCID, "profiles": [], "os_version": "", "smdp": ""}
+    assert uicc.inventory().evidence() == {
+        "eid": "",
+        "active_iccid": ICCID,
+        "profiles": [],
+        "os_version": "",
+        "smdp": "",
+        "profiles_unreadable": 0,
+    }
     assert card.script == []
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simway_protocol.sim.card import CardError
+from simway_protocol.sim.es10c import NicknameResult
+from simway_protocol.sim.uicc import Uicc
 from simway_virtual_sim import sim_file
 from simway_virtual_sim.driver import open_card
 from simway_virtual_sim.faults import Faults
@@ -46,6 +48,16 @@ def test_the_manual_shows_a_file_that_is_read(tmp_path):
 
 def test_the_manual_names_every_fault_and_no_other():
     assert set(re.findall(r"^\| `(\w+) = ", MANUAL, re.MULTILINE)) == set(Faults.__struct_fields__)
+
+
+def test_a_profile_whose_iccid_has_a_hexadecimal_digit_works(tmp_path):
+    iccid = "898600D0A11E45678901"
+    (tmp_path / "sim.toml").write_text(ONE.replace("8999901626663086897", iccid))
+    settings = {"state_file": str(tmp_path / "card.json"), "sim_file": str(tmp_path / "sim.toml")}
+    card = Uicc(open_card(settings), lambda: 0)
+    assert (card.iccid(), [profile.iccid for profile in card.profiles()]) == (iccid, [iccid])
+    assert card.inventory().active_iccid == iccid
+    assert card.set_nickname(iccid, "N") == NicknameResult.OK
 
 
 def test_what_is_left_out_is_made_up(tmp_path):

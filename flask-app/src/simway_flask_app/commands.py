@@ -13,6 +13,7 @@ from functools import partial
 
 from simway_protocol.commands import DEADLINE_DEFAULT_S, DEADLINE_MIN_S
 from simway_protocol.messages import Profile
+from simway_protocol.sim.numbering import ICCID_WORDS, is_iccid
 
 from simway_flask_app import policy
 from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
@@ -80,7 +81,7 @@ def switch_carrier(
     detail = _reachable(store, device)
     target = _target(detail, iccid, provider)
     deadline_s = _within(DEADLINE_DEFAULT_S if deadline_s is None else deadline_s, DEADLINE_MIN_S, DEADLINE_MAX_S, "deadline_s")
-    wanted = _new(device, "switch", expires_in_s, actor, now_us)
+    wanted = new_command(device, "switch", expires_in_s, actor, now_us)
     wanted = replace(
         wanted,
         deadline_s=deadline_s,
@@ -96,13 +97,13 @@ def switch_carrier(
 def ping(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
     """Queues a ping: the device answers, and that is all."""
     _reachable(store, device)
-    return store.add_command(_new(device, "ping", expires_in_s, actor, now_us), now_us=now_us)
+    return store.add_command(new_command(device, "ping", expires_in_s, actor, now_us), now_us=now_us)
 
 
 def audit(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
     """Queues an audit: the device reports its SIM's inventory and its journal of the last switch."""
     _reachable(store, device)
-    return store.add_command(_new(device, "audit", expires_in_s, actor, now_us), now_us=now_us)
+    return store.add_command(new_command(device, "audit", expires_in_s, actor, now_us), now_us=now_us)
 
 
 def cancel(store: WebStore, device: str, command_id: str, *, actor: str, now_us: int) -> Command:
@@ -134,8 +135,8 @@ def _target(detail: DeviceDetail, iccid: str, provider: str) -> str:
 def _without_inventory(iccid: str) -> str:
     if not iccid:
         raise NoInventory("the device has not reported its profiles yet: name an iccid, or queue an audit first")
-    if not (iccid.isascii() and iccid.isdigit() and 18 <= len(iccid) <= 20):
-        raise BadRequest("an ICCID is 18 to 20 digits")
+    if not is_iccid(iccid):
+        raise BadRequest(f"an ICCID is {ICCID_WORDS}")
     return iccid
 
 
@@ -146,7 +147,7 @@ def _matching(inventory: SimInventory, iccid: str, provider: str) -> list[Profil
     return [profile for profile in inventory.profiles if profile.provider.casefold() == wanted]
 
 
-def _new(device: str, kind: str, expires_in_s: int | None, actor: str, now_us: int) -> NewCommand:
+def new_command(device: str, kind: str, expires_in_s: int | None, actor: str, now_us: int) -> NewCommand:
     lasts_s = _within(EXPIRES_DEFAULT_S if expires_in_s is None else expires_in_s, 1, EXPIRES_MAX_S, "expires_in_s")
     return NewCommand(secrets.token_hex(16), device, kind, now_us + lasts_s * 1_000_000, DEADLINE_MIN_S, actor)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from simway_backbone.logs import FORMATS, LEVELS
 from simway_backbone.settings import Env, SettingError
 from simway_protocol.identity import is_device_id
-from simway_protocol.sim.numbering import is_iccid
+from simway_protocol.sim.numbering import ICCID_WORDS, is_iccid
 
 from simway_modem_client.outbox import MAX_BYTES_DEFAULT
 
@@ -113,10 +113,10 @@ class ModemSettings:
 
 
 def _iccid(text: str) -> str:
-    """As written, without the spaces that people and SIM cards put between the digits."""
-    digits = text.replace(" ", "")
+    """In upper case, without the spaces that people and SIM cards put between the digits."""
+    digits = text.replace(" ", "").upper()
     if digits and not is_iccid(digits):
         raise SettingError(
-            f"CARD_ICCID={text!r} is no ICCID: 18 to 20 digits, as printed on the card and by: simway-modem sim readers"
+            f"CARD_ICCID={text!r} is no ICCID: {ICCID_WORDS}; as printed on the card and by: simway-modem sim readers"
         )
     return digits

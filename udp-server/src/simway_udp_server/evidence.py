@@ -14,7 +14,7 @@ ITEMS_MAX = 256
 TEXT_MAX_CHARS = 4_096
 PROFILES_MAX = 64
 STATES = frozenset({"enabled", "disabled"})
-CLASSES = frozenset({"test", "provisioning", "operational"})
+CLASSES = frozenset({"test", "provisioning", "operational", "unknown"})
 
 
 class InventoryFields(msgspec.Struct):

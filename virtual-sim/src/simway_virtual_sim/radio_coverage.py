@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Meta
 from simway_protocol.sim.bearer import Registration, RegistrationState
-from simway_protocol.sim.numbering import is_iccid
+from simway_protocol.sim.numbering import ICCID_WORDS, is_iccid
 
 _PLMN_USUAL_DIGITS = 5
 
@@ -78,7 +78,7 @@ def decode(document: bytes) -> Coverage:
     coverage = msgspec.toml.decode(document, type=Coverage)
     for name in coverage.carriers:
         if not (is_iccid(name) or (len(name) in (5, 6) and name.isascii() and name.isdigit())):
-            raise ValueError(f"[carriers.{name}]: a carrier is a PLMN of 5 or 6 digits, or an ICCID of 18 to 20")
+            raise ValueError(f"[carriers.{name}]: a carrier is a PLMN of 5 or 6 digits, or an ICCID: {ICCID_WORDS}")
     return coverage
 
 

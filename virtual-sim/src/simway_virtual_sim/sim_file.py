@@ -131,7 +131,7 @@ def _check(document: _Document) -> None:
 
 def _check_profile(key: str, entry: _Profile, before: tuple[_Profile, ...]) -> None:
     if not numbering.is_iccid(entry.iccid):
-        raise _Wrong(f"{key}.iccid", f"{entry.iccid!r} is not an ICCID: 18 to 20 digits")
+        raise _Wrong(f"{key}.iccid", f"{entry.iccid!r} is not an ICCID: {numbering.ICCID_WORDS}")
     if not re.fullmatch(r"[0-9]{6,15}", entry.imsi):
         raise _Wrong(f"{key}.imsi", f"{entry.imsi!r} is not an IMSI: 6 to 15 digits")
     if entry.aid and not _AID.fullmatch(entry.aid):

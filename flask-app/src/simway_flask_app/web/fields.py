@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 from simway_protocol.limits import DEVICE_ID_MAX_CHARS, INT64_MAX, INT64_MIN
+from simway_protocol.sim.numbering import ICCID_WORDS
 
 from simway_flask_app.web import limits
 
@@ -28,11 +29,12 @@ TimeParameter = Annotated[
         extra_json_schema={"anyOf": [{"format": "date-time"}, {"pattern": "^-?[0-9]{1,18}$"}]},
     ),
 ]
-Iccid = Annotated[str, Meta(pattern="^[0-9]{18,20}$")]
+Iccid = Annotated[str, Meta(pattern="^[0-9][0-9A-E]{17,19}$", description=f"{ICCID_WORDS}: cards with such are in the field")]
+Eid = Annotated[str, Meta(pattern="^[0-9A-F]{32}$")]
 
 
-def only_digits(*numbers: str | msgspec.UnsetType) -> None:
-    """Raises ``ValueError`` for what a pattern's end lets through: a line end, digits of other scripts."""
+def no_line_end(*numbers: str | msgspec.UnsetType) -> None:
+    """Raises ``ValueError`` for what a pattern's end lets through."""
     for number in numbers:
-        if isinstance(number, str) and not (number.isascii() and number.isdigit()):
-            raise ValueError("an ICCID is 18 to 20 digits, an EID 32")
+        if isinstance(number, str) and number.endswith("\n"):
+            raise ValueError(f"an ICCID is {ICCID_WORDS}, an EID 32 digits")

@@ -11,7 +11,7 @@ from simway_protocol.limits import SENSOR_MAX_CHARS
 
 from simway_flask_app.commands import DEADLINE_MAX_S, EXPIRES_DEFAULT_S, EXPIRES_MAX_S
 from simway_flask_app.web import limits
-from simway_flask_app.web.fields import Cursor, DeviceId, Iccid, NextCursor, Time, TimeParameter, TimeUs, only_digits
+from simway_flask_app.web.fields import Cursor, DeviceId, Iccid, NextCursor, Time, TimeParameter, TimeUs, no_line_end
 
 # --- in ----------------------------------------------------------------------------------------------------------------
 
@@ -41,13 +41,15 @@ class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=Tru
     iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
     provider: Annotated[str, Meta(min_length=1, max_length=limits.PROVIDER_MAX_CHARS)] | msgspec.UnsetType = msgspec.UNSET
     deadline_s: Annotated[int, Meta(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S)] = DEADLINE_DEFAULT_S
-    force: Annotated[bool, Meta(description="sets aside no_inventory, test_profile and no_fallback; wants a reason")] = False
+    force: Annotated[
+        bool, Meta(description="sets aside no_inventory, test_profile, unknown_class and no_fallback; wants a reason")
+    ] = False
     reason: Annotated[str, Meta(max_length=limits.REASON_MAX_CHARS, pattern=r"^[^\u0000-\u001f\u007f]*$")] = ""
 
     def __post_init__(self) -> None:
         if bool(self.iccid) == bool(self.provider):
             raise ValueError("name either an iccid or a provider")
-        only_digits(self.iccid)
+        no_line_end(self.iccid)
         self.reason = self.reason.strip()
         if self.force != bool(self.reason):
             raise ValueError("force and a reason come together: the reason is kept in the audit trail")

@@ -18,6 +18,8 @@ REFUSALS = {
     "already_enabled": "that profile is enabled already",
     "test_profile": "that is a test profile: its keys are publicly known, so anybody can be this device's network; "
     "in a laboratory: --force",
+    "unknown_class": "the card gives that profile a class that this release does not know, so it may not be operational; "
+    "if it is known to be: --force",
     "policy": "the carrier's policy forbids to disable the enabled profile; only that carrier can lift it",
     "no_way_back": "the card has no profile to go back to if this one gives no network; if that is meant: --force "
     "(never where the present or the wanted profile may not be disabled)",

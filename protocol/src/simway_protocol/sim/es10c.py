@@ -46,7 +46,11 @@ _TAG_RESET_OPTIONS = 0x82
 _TAG_NICKNAME_ELSEWHERE = 0x8F
 _PPR1, _PPR2 = 0x40, 0x20
 NICKNAME_MAX_BYTES = 64
+TEXT_MAX_CHARS = 64
+"""Names are cut there; no card that keeps to SGP.22 has a longer one."""
+_AID_BYTES = range(5, 17)
 _E = TypeVar("_E", bound=IntEnum)
+_D = TypeVar("_D")
 
 
 class ProfileState(IntEnum):
@@ -62,6 +66,8 @@ class ProfileClass(IntEnum):
     TEST = 0
     PROVISIONING = 1
     OPERATIONAL = 2
+    UNKNOWN = 0xFF
+    """None of these: a class of a later release, or a damaged one. Not to be taken for operational."""
 
 
 class ResultCode(IntEnum):
@@ -146,14 +152,14 @@ class ProfileId(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> ProfileId:
-        """From an ICCID (18 to 20 digits) or an AID (hexadecimal, 5 to 16 bytes)."""
-        if numbering.is_iccid(text):
-            return cls(TAG_ICCID, numbering.encode_iccid(text))
+        """From an ICCID (``numbering.is_iccid``, in either case) or an AID (hexadecimal, 5 to 16 bytes)."""
+        if numbering.is_iccid(text.upper()):
+            return cls(TAG_ICCID, numbering.encode_iccid(text.upper()))
         try:
             aid = bytes.fromhex(text)
         except ValueError as error:
             raise LocalError(f"{text!r} is neither an ICCID nor an AID") from error
-        if not 5 <= len(aid) <= 16:
+        if len(aid) not in _AID_BYTES:
             raise LocalError(f"{text!r} is neither an ICCID nor an AID")
         return cls(TAG_AID, aid)
 
@@ -217,17 +223,20 @@ class ProfileInfo(NamedTuple):
 
     @classmethod
     def decode(cls, value: bytes) -> ProfileInfo:
-        """From the value of an E3 object, its fields in any order."""
+        """From the value of an E3 object, its fields in any order. ``PeerError`` when it is no TLV, or its ICCID none.
+
+        All else is forgiven: names are cut and what is no UTF-8 in them is replaced, an unknown state reads as not said.
+        """
         items = tlv.decode_map(value)
-        state, profile_class = items.get(TAG_STATE), items.get(TAG_CLASS)
+        state, profile_class, aid = items.get(TAG_STATE), items.get(TAG_CLASS), items.get(TAG_AID, b"")
         return cls(
             iccid=numbering.decode_iccid(items[TAG_ICCID]) if TAG_ICCID in items else "",
-            aid=items.get(TAG_AID, b"").hex().upper(),
-            state=None if state is None else _enum(ProfileState, state),
-            nickname=_text(items.get(TAG_NICKNAME)),
-            provider=_text(items.get(TAG_PROVIDER)),
-            name=_text(items.get(TAG_NAME)),
-            profile_class=None if profile_class is None else _enum(ProfileClass, profile_class),
+            aid=aid.hex().upper() if len(aid) in _AID_BYTES else "",
+            state=None if state is None else _known(ProfileState, state, None),
+            nickname=_name(items.get(TAG_NICKNAME)),
+            provider=_name(items.get(TAG_PROVIDER)),
+            name=_name(items.get(TAG_NAME)),
+            profile_class=None if profile_class is None else _known(ProfileClass, profile_class, ProfileClass.UNKNOWN),
             policy=items.get(TAG_POLICY),
             fallback=any(items.get(TAG_FALLBACK, b"")),
         )
@@ -378,7 +387,7 @@ class SetNickname:
         text = items[_TAG_NICKNAME_ELSEWHERE] if _TAG_NICKNAME_ELSEWHERE in items else tlv.need(items, TAG_NICKNAME)
         if len(text) > NICKNAME_MAX_BYTES:
             raise PeerError("bad_request", "the nickname is too long")
-        return cls(numbering.decode_iccid(tlv.need(items, TAG_ICCID)), _text(text) or "")
+        return cls(numbering.decode_iccid(tlv.need(items, TAG_ICCID)), _text(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,11 +432,30 @@ def encode_profiles_error(code: int) -> bytes:
 
 
 def decode_profiles_response(data: bytes) -> list[ProfileInfo]:
-    """The profiles in the card's order; ``ProfilesError`` where the card answered with an error."""
+    """The profiles in the card's order, without those that nobody can read; ``ProfilesError`` where the card refused."""
+    return read_profiles_response(data)[0]
+
+
+def read_profiles_response(data: bytes) -> tuple[list[ProfileInfo], int]:
+    """As ``decode_profiles_response``, and how many entries were passed over because they cannot be read.
+
+    An entry that is longer than the list ends it: what is behind it counts with it as one.
+    """
     items = tlv.decode_map(tlv.decode_only(data, TAG_GET_PROFILES_INFO))
     if _TAG_ERROR in items:
         raise ProfilesError(tlv.decode_integer(items[_TAG_ERROR]))
-    return [ProfileInfo.decode(value) for tag, value in tlv.decode(tlv.need(items, _TAG_LIST_OK)) if tag == _TAG_PROFILE]
+    profiles: list[ProfileInfo] = []
+    left, unreadable = tlv.need(items, _TAG_LIST_OK), 0
+    while left:
+        try:
+            (tag, value), left = tlv.decode_first(left)
+        except PeerError:
+            return profiles, unreadable + 1
+        try:
+            profiles += [ProfileInfo.decode(value)] if tag == _TAG_PROFILE else []
+        except PeerError:
+            unreadable += 1
+    return profiles, unreadable
 
 
 def encode_result(tag: int, code: int) -> bytes:
@@ -452,13 +480,22 @@ def _decode_switch(value: bytes) -> tuple[ProfileId, int]:
     return ProfileId.decode(tlv.need(items, _TAG_CHOICE)), flag[0]
 
 
-def _text(value: bytes | None) -> str | None:
-    if value is None:
-        return None
+def _name(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")[:TEXT_MAX_CHARS]
+
+
+def _text(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
         raise PeerError("bad_tlv", "a text is not UTF-8") from error
+
+
+def _known(kind: type[_E], value: bytes, otherwise: _D) -> _E | _D:
+    try:
+        return _enum(kind, value)
+    except PeerError:
+        return otherwise
 
 
 def _enum(kind: type[_E], value: bytes) -> _E:

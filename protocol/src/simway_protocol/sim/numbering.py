@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from simway_protocol.errors import LocalError, PeerError
 
 ICCID_BYTES = 10
@@ -9,12 +11,15 @@ EID_BYTES = 16
 EID_DIGITS = 32
 IMSI_BYTES = 9
 _DIGITS = "0123456789"
+_HEXADECIMAL = _DIGITS + "ABCDEF"
+_ICCID = re.compile(r"[0-9][0-9A-E]{17,19}", re.ASCII)
+ICCID_WORDS = "18 to 20 digits, of which all but the first may be A to E"
 
 
 def encode_iccid(iccid: str) -> bytes:
     """10 bytes, nibbles swapped, padded with F: 8988211000000000025 -> 988812010000000020F5."""
     if not is_iccid(iccid):
-        raise LocalError(f"{iccid!r} is not an ICCID: 18 to 20 digits")
+        raise LocalError(f"{iccid!r} is not an ICCID: {ICCID_WORDS}")
     return _swap(iccid.ljust(2 * ICCID_BYTES, "F"))
 
 
@@ -24,13 +29,17 @@ def decode_iccid(data: bytes) -> str:
         raise PeerError("bad_iccid", f"{len(data)} bytes, 10 expected")
     digits = _unswap(data).rstrip("F")
     if digits and not is_iccid(digits):
-        raise PeerError("bad_iccid", "not 18 to 20 digits")
+        raise PeerError("bad_iccid", f"not {ICCID_WORDS}")
     return digits
 
 
 def is_iccid(text: str) -> bool:
-    """18 to 20 digits. The check digit is not asked for: cards without a valid one are in the field."""
-    return 18 <= len(text) <= 20 and _all_digits(text)
+    """18 to 20 digits 0 to 9 and A to E, in upper case, the first one decimal.
+
+    ITU-T E.118 knows decimal digits alone, but cards with others are in the field (898600D...), as are cards without a valid
+    check digit, so none is asked for. No registered AID begins with a decimal digit (ISO/IEC 7816-5): the two stay apart.
+    """
+    return _ICCID.fullmatch(text) is not None
 
 
 def luhn_digit(digits: str) -> str:
@@ -48,18 +57,17 @@ def has_luhn_digit(digits: str) -> bool:
 
 
 def encode_eid(eid: str) -> bytes:
-    """16 bytes of plain BCD, not swapped."""
-    if len(eid) != EID_DIGITS or not _all_digits(eid):
+    """16 bytes, not swapped: of plain BCD, by rights."""
+    if len(eid) != EID_DIGITS or not all(digit in _HEXADECIMAL for digit in eid):
         raise LocalError(f"{eid!r} is not an EID: 32 digits")
     return bytes.fromhex(eid)
 
 
 def decode_eid(data: bytes) -> str:
-    """The 32 digits of an EID."""
-    eid = data.hex()
-    if len(data) != EID_BYTES or not _all_digits(eid):
-        raise PeerError("bad_eid", "not 32 digits")
-    return eid
+    """The 32 digits of an EID: decimal ones (SGP.29), but a card that has others tells them, too, in upper case."""
+    if len(data) != EID_BYTES:
+        raise PeerError("bad_eid", f"{len(data)} bytes, {EID_BYTES} expected")
+    return data.hex().upper()
 
 
 def eid_with_check_digits(first_30: str) -> str:

@@ -14,6 +14,7 @@ lower-case hexadecimal. Vectors: ``vectors/sim_report.json``.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ N_MAX = 2**53 - 1
 _NAME, _VALUE, _TIME = 0, 2, 6
 """Labels of SenML in CBOR (RFC 8428, 6)."""
 _LABEL = b"simway sim switch\x00"
-_ICCID_MAX_DIGITS = 20
+_ICCID = re.compile(r"[0-9A-E]{0,20}", re.ASCII)
 
 
 def derive_report_key(device_key: bytes) -> bytes:
@@ -123,4 +124,4 @@ class Receipt(NamedTuple):
 
 
 def _is_iccid(iccid: str) -> bool:
-    return len(iccid) <= _ICCID_MAX_DIGITS and (not iccid or (iccid.isascii() and iccid.isdecimal()))
+    return _ICCID.fullmatch(iccid) is not None

@@ -49,7 +49,8 @@ _Change: TypeAlias = EnableProfile | DisableProfile | es10c.DeleteProfile | es10
 class CardInventory(NamedTuple):
     """What a card holds. ``eid`` is empty and ``profiles`` too on a SIM that is no eUICC.
 
-    ``os_version``: of its operating system, ``smdp``: its default SM-DP+; empty where it does not say.
+    ``os_version``: of its operating system, ``smdp``: its default SM-DP+; empty where it does not say. ``profiles_unreadable``:
+    how many entries of the card's list are left out because nobody can read them, or name them by ICCID.
     """
 
     eid: str
@@ -57,6 +58,7 @@ class CardInventory(NamedTuple):
     profiles: list[ProfileInfo]
     os_version: str = ""
     smdp: str = ""
+    profiles_unreadable: int = 0
 
     def evidence(self) -> dict[str, Any]:
         """As RESULT and the log carry it: plain values, profiles in the fields of ``messages.Profile``."""
@@ -66,6 +68,7 @@ class CardInventory(NamedTuple):
             "profiles": [_plain(item.message()) for item in self.profiles],
             "os_version": self.os_version,
             "smdp": self.smdp,
+            "profiles_unreadable": self.profiles_unreadable,
         }
 
 
@@ -186,7 +189,7 @@ class Uicc:
             raise
 
     def imsi(self) -> str:
-        """The IMSI in the first USIM's EF.IMSI; empty when the card has or lists no USIM, or keeps the file behind a PIN."""
+        """The IMSI in the first USIM's EF.IMSI; empty when the card has or lists no USIM, hides it by a PIN, or has none in it."""
         with self.channel() as channel:
             try:
                 aid = files.find_usim(channel.send, channel.number)
@@ -202,7 +205,10 @@ class Uicc:
         if sw == status.SECURITY_STATUS_NOT_SATISFIED:
             return ""
         expect_success(sw, "read EF.IMSI")
-        return numbering.decode_imsi(data)
+        try:
+            return numbering.decode_imsi(data)
+        except PeerError:
+            return ""
 
     # --- profiles ------------------------------------------------------------------------------------------------------
 
@@ -219,7 +225,11 @@ class Uicc:
         return es10c.decode_eid_response(self.store_data(es10c.GetEid().encode()))
 
     def profiles(self, search: ProfileId | ProfileClass | None = None) -> list[ProfileInfo]:
-        """All profiles, or those that ``search`` names. A card that refuses the tag of the fallback attribute has none."""
+        """All profiles that can be read, or those that ``search`` names."""
+        return self._listed(search)[0]
+
+    def _listed(self, search: ProfileId | ProfileClass | None = None) -> tuple[list[ProfileInfo], int]:
+        """Profiles, and how many cannot be read. A card that refuses the tag of the fallback attribute has no such profile."""
         try:
             return self._profiles(es10c.GetProfilesInfo(search, _PROFILE_TAGS_SGP32))
         except es10c.ProfilesError:
@@ -229,17 +239,19 @@ class Uicc:
         """EID, active ICCID, profiles, and what the card says of itself. A plain SIM has only the second."""
         iccid = self.iccid()
         try:
-            eid, profiles = self.eid(), self.profiles()
+            eid, (listed, unreadable) = self.eid(), self._listed()
         except CardError as error:
             if error.sw in NOT_THERE:
                 return CardInventory("", iccid, [])
             raise
+        profiles = [profile for profile in listed if profile.iccid]
+        found = CardInventory(eid, iccid, profiles, profiles_unreadable=unreadable + len(listed) - len(profiles))
         try:
-            return CardInventory(eid, iccid, profiles, self.info().firmware, self.addresses().smdp)
+            return found._replace(os_version=self.info().firmware, smdp=self.addresses().smdp)
         except CardGone:
             raise
         except (CardError, PeerError):
-            return CardInventory(eid, iccid, profiles)
+            return found
 
     def enable(self, profile: str, refresh: bool = True) -> EnableResult:
         """EnableProfile by ICCID or AID. ``OK`` is the card's word only: ``apply_switch``, and look at the ICCID."""
@@ -355,8 +367,8 @@ class Uicc:
     def _applet(self) -> AbstractContextManager[Channel]:
         return self.application(applet.AID, "Simway applet")
 
-    def _profiles(self, request: es10c.GetProfilesInfo) -> list[ProfileInfo]:
-        return es10c.decode_profiles_response(self.store_data(request.encode()))
+    def _profiles(self, request: es10c.GetProfilesInfo) -> tuple[list[ProfileInfo], int]:
+        return es10c.read_profiles_response(self.store_data(request.encode()))
 
     def _result(self, request: _Change) -> int:
         return es10c.decode_result(self.store_data(request.encode()), request.TAG)
