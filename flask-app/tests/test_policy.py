@@ -24,7 +24,7 @@ THREE = (profile(ACTIVE), profile(TARGET), profile(THIRD))
 GOOD = Facts(TARGET, THREE, ACTIVE)
 
 profiles = st.builds(
-    profile, st.sampled_from(ICCIDS), st.sampled_from(["operational", "test", "provisioning"]), fallback=st.booleans(),
+    profile, st.sampled_from(ICCIDS), st.sampled_from(["operational", "test", "provisioning", "unknown"]), fallback=st.booleans(),
     rules=st.lists(st.sampled_from([KEEP_ENABLED, KEEP_INSTALLED]), unique=True),
 )  # fmt: skip
 facts = st.builds(
@@ -52,6 +52,8 @@ def reason(known: Facts, *, forced: bool = False, cap: int = 3) -> str:
         ({"profiles": (*THREE[:2], profile(THIRD, "test"))}, "no_fallback", True),
         ({"profiles": (*THREE[:2], profile(THIRD, "provisioning"))}, "no_fallback", True),
         ({"profiles": (profile(ACTIVE), profile(TARGET, "test"), profile(THIRD))}, "test_profile", True),
+        ({"profiles": (profile(ACTIVE), profile(TARGET, "unknown"), profile(THIRD))}, "unknown_class", True),
+        ({"profiles": (*THREE[:2], profile(THIRD, "unknown"))}, "no_fallback", True),
         ({"profiles": (profile(ACTIVE, rules=[KEEP_ENABLED]), *THREE[1:])}, "policy", False),
         ({"profiles": (profile(ACTIVE), profile(TARGET, rules=[KEEP_ENABLED]), profile(THIRD))}, "policy", False),
         ({"profiles": (profile(ACTIVE, rules=[KEEP_INSTALLED]), *THREE[1:])}, "", True),

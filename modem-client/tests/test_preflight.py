@@ -23,7 +23,8 @@ ACTIVE = profile("A", 10, state="enabled")
 TARGET = profile("B", 11)
 OTHER = profile("C", 12)
 TEST = profile("T", 13, profile_class="test")
-PROFILES = (ACTIVE, TARGET, TEST, OTHER)
+UNKNOWN = profile("U", 15, profile_class="unknown")
+PROFILES = (ACTIVE, TARGET, TEST, UNKNOWN, OTHER)
 FIT = Preflight("B", "A", PROFILES, True, True)
 KEPT = profile("A", 10, state="enabled", rules=[KEEP_ENABLED])
 ALONE = (TARGET, TEST)
@@ -40,6 +41,8 @@ ALONE = (TARGET, TEST)
         ({"target": "A"}, "already_enabled"),
         ({"target": "T"}, "test_profile"),
         ({"target": "T", "forced": True}, ""),
+        ({"target": "U"}, "unknown_class"),
+        ({"target": "U", "forced": True}, ""),
         ({"profiles": (KEPT, TARGET)}, "policy"),
         ({"profiles": (KEPT, TARGET), "forced": True}, "policy"),
         ({"profiles": (profile("A", state="enabled", rules=[KEEP_INSTALLED]), TARGET)}, ""),

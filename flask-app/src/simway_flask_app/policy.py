@@ -1,8 +1,8 @@
 """What a carrier switch must satisfy before it is queued. Pure: facts in, a verdict out.
 
 A refusal has a stable reason for programs and a text that tells a person what to do. Some rules a person may set aside with
-``force`` and a reason, since only they know what the card does not tell: ``no_inventory``, ``test_profile``, ``no_fallback``.
-Not so ``device_busy``, ``policy`` (the card would refuse) and ``daily_cap`` (it stops what presses again and again).
+``force`` and a reason, since only they know what the card does not tell: ``no_inventory``, ``test_profile``, ``unknown_class``,
+``no_fallback``. Not so ``device_busy``, ``policy`` (the card would refuse) and ``daily_cap`` (it stops what presses again and again).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _refusals(facts: Facts, switches_per_day: int, now_us: int) -> Iterator[Refu
             forcible=True,
         )
         return
-    yield from _test_profile(facts)
+    yield from _class_of_target(facts)
     if not has_fallback(facts):
         yield Refusal(
             "no_fallback",
@@ -123,12 +123,19 @@ def _capped(facts: Facts, switches_per_day: int, now_us: int) -> Refusal:
     )
 
 
-def _test_profile(facts: Facts) -> Iterator[Refusal]:
+def _class_of_target(facts: Facts) -> Iterator[Refusal]:
     target = profile_of(facts.profiles or (), facts.target)
     if target is not None and target.profile_class == "test":
         yield Refusal(
             "test_profile",
             f"Profile {facts.target} is of the test class: its keys are public, and no carrier serves it. Choose an operational "
             'profile, or send "force": true with a "reason".',
+            forcible=True,
+        )
+    if target is not None and target.profile_class == "unknown":
+        yield Refusal(
+            "unknown_class",
+            f"The SIM says of profile {facts.target} neither that it is operational nor any other class that is known here. "
+            'Choose another profile, or send "force": true with a "reason".',
             forcible=True,
         )

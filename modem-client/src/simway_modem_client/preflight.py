@@ -32,7 +32,8 @@ class Preflight(NamedTuple):
 def refuse(known: Preflight) -> str:
     """Why a switch must not begin, as the constant that RESULT carries; empty when it may.
 
-    Force lets a test profile through, and a card without any other way back; never a switch that could not be undone.
+    Force lets a profile of the test class, or of an unknown one, through, and a card without any other way back; never a switch
+    that could not be undone.
     """
     by_iccid = {profile.iccid: profile for profile in known.profiles}
     target, active = by_iccid.get(known.target), by_iccid.get(known.active)
@@ -43,6 +44,7 @@ def refuse(known: Preflight) -> str:
         (target is None, "profile_not_found"),
         (known.target == known.active or (target is not None and target.state == "enabled"), "already_enabled"),
         (target is not None and target.profile_class == "test" and not known.forced, "test_profile"),
+        (target is not None and target.profile_class == "unknown" and not known.forced, "unknown_class"),
         (active is not None and KEEP_ENABLED in active.rules, "policy"),
         (_is_one_way(known, target, active), "no_way_back"),
         (not known.key_survives, "key_would_be_out_of_reach"),

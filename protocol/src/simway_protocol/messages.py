@@ -116,7 +116,8 @@ RULES = (KEEP_ENABLED, KEEP_INSTALLED)
 
 
 class Profile(msgspec.Struct, omit_defaults=True):
-    """One profile of an eUICC (SGP.22, 5.7.15). ``state``: enabled|disabled; ``profile_class``: test|provisioning|operational|unknown.
+    """One profile of an eUICC (SGP.22, 5.7.15). ``state``: enabled|disabled; ``profile_class``: test|provisioning|
+    operational|unknown.
 
     ``fallback``: it has the fallback attribute (SGP.32). ``rules``: what its policy forbids, of ``RULES``.
     """

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from simway_flask_app.web import limits
-from simway_flask_app.web.fields import Cursor, DeviceId, Iccid, NextCursor, Time, TimeParameter, TimeUs, only_digits
+from simway_flask_app.web.fields import Cursor, DeviceId, Eid, Iccid, NextCursor, Time, TimeParameter, TimeUs, no_line_end
 from simway_flask_app.web.schemas import Alarm, Inventory, SimWord
 
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256, hexadecimal")]
@@ -21,10 +21,10 @@ class DesiredRequest(Struct, forbid_unknown_fields=True):
 
     iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
     fallback_iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
-    eid: Annotated[str, Meta(pattern="^[0-9]{32}$")] | msgspec.UnsetType = msgspec.UNSET
+    eid: Eid | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        only_digits(self.iccid, self.fallback_iccid, self.eid)
+        no_line_end(self.iccid, self.fallback_iccid, self.eid)
 
 
 class AlarmsQuery(Struct, forbid_unknown_fields=True):

@@ -189,7 +189,7 @@ class Uicc:
             raise
 
     def imsi(self) -> str:
-        """The IMSI in the first USIM's EF.IMSI; empty when the card has or lists no USIM, hides it by a PIN, or has none in it."""
+        """The IMSI in the first USIM's EF.IMSI; empty when the card has or lists no USIM, hides it by a PIN, or has none."""
         with self.channel() as channel:
             try:
                 aid = files.find_usim(channel.send, channel.number)

@@ -15,7 +15,7 @@ const LOSS_EVERY_MS = 5000;
 const DEVICES_EVERY_MS = 15000;
 const STORAGE = { device: "simway.device", theme: "simway.theme" };
 
-const FORCIBLE = new Set(["no_fallback", "test_profile", "no_inventory"]);
+const FORCIBLE = new Set(["no_fallback", "test_profile", "unknown_class", "no_inventory"]);
 
 const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [], platformAlarms: [] };
 const providerOf = (iccid) => state.device?.inventory?.profiles.find((profile) => profile.iccid === iccid)?.provider ?? "";
