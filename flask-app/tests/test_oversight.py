@@ -74,9 +74,9 @@ def test_a_switch_that_went_back_leaves_what_shall_be_active(house: House) -> No
 def test_an_unknown_switch_raises_an_alarm_that_an_audit_ends(house: House) -> None:
     house.attach()
     inventory(house)
-    command = house.switch(deadline_s=60)
+    command = house.switch(deadline_s=240)
     house.event(command, "sent")
-    house.later((command.expires_us - house.now_us + 60_000_000 + ANSWER_GRACE_US) / 1e6 + 1)
+    house.later((command.expires_us - house.now_us + 240_000_000 + ANSWER_GRACE_US) / 1e6 + 1)
     assert house.state(command) == "UNKNOWN"
     assert raised(house) == [("journal_open", command.command_id)]
     audit = house.audit()

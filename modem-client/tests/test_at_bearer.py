@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
+import termios
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from simway_modem_client.at import port as at_port
-from simway_modem_client.at.port import take_port
+from simway_modem_client.at.port import Serial, take_port
 from simway_modem_client.bearers import BearerUnusable, bearer_names, open_bearer
+from simway_modem_client.bearers import at as at_bearer
 from simway_modem_client.bearers.at import AtBearer
 from simway_modem_client.card import open_card
 from simway_protocol.sim.bearer import PROOF_BEARER, PROOF_CARD_ONLY, PathError, Registration, RegistrationState
@@ -27,6 +29,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at_port, "QUIET_S", 0.02)
     monkeypatch.setattr(at_port, "REOPEN_S", 0.0)
     monkeypatch.setattr("simway_modem_client.at.restart.LOOK_S", 0.02)
+    monkeypatch.setattr(at_bearer, "RESTART_EVERY_S", 0.0)
 
 
 @pytest.fixture
@@ -140,12 +143,95 @@ def test_after_a_switch_the_modem_is_who_the_card_is(make: Make, style: Style) -
     assert modem.reboots == (1 if style.reads_sim_on == "reboot" else 0)
 
 
-def test_a_modem_that_never_takes_the_identity_up_is_not_reset_for_ever(make: Make) -> None:
+def test_a_modem_that_never_takes_the_identity_up_carries_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it was restarted: its registration is another subscriber's."""
     modem, bearer = make(PLAIN)
     bearer.use_identity("8999901000000000001", "999710000000001")
+    wait_for(lambda: modem.reboots >= 2, WITHIN_S, "it was restarted as a whole, twice")
+    monkeypatch.setattr(at_bearer, "RESTART_EVERY_S", 1_000.0)
+    found = shown(bearer, cause="wrong_identity")
+    assert (found.state, found.data, found.imsi_modem) == (RegistrationState.OFF, False, modem.imsi)
+    with pytest.raises(PathError, match="wrong_identity"):
+        bearer.open_socket("127.0.0.1", 9, 0)
+
+
+def test_a_modem_is_not_restarted_all_the_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_bearer, "RESTART_EVERY_S", 1_000.0)
+    modem, bearer = make(PLAIN)
+    bearer.use_identity("8999901000000000001", "999710000000001")
+    shown(bearer, cause="wrong_identity")
+    asked = modem.commands.count("AT+CIMI")
+    wait_for(lambda: modem.commands.count("AT+CIMI") > asked + 3, WITHIN_S, "it is asked on")
+    bearer.use_identity("8999901000000000002", "999710000000002")
+    asked = modem.commands.count("AT+CIMI")
+    wait_for(lambda: modem.commands.count("AT+CIMI") > asked + 3, WITHIN_S, "another identity is no reason to hurry")
+    assert (modem.commands.count("AT+CFUN=0"), modem.reboots) == (1, 0)
+
+
+@pytest.mark.parametrize("code", [13, 14], ids=["failure", "busy"])
+def test_a_sim_that_is_busy_is_no_other_sim(make: Make, code: int) -> None:
+    """AT+CIMI is asked again; nothing is carried before it was answered."""
+    modem, bearer = make(interface="lo")
+    modem.faults.cimi_error = code
+    uicc = as_its_card(modem, bearer)
+    asked = modem.commands.count("AT+CIMI")
+    wait_for(lambda: modem.commands.count("AT+CIMI") > asked + 3, WITHIN_S, "it is asked again")
+    assert bearer.registration() == Registration(RegistrationState.SEARCHING, data=False, cause="attaching")
+    modem.faults.cimi_error = 0
+    shown(bearer, state=RegistrationState.HOME, data=True, imsi_modem=modem.imsi, proof=PROOF_BEARER)
+    modem.faults.cimi_error = code
+    asked = modem.commands.count("AT+CIMI")
+    wait_for(lambda: modem.commands.count("AT+CIMI") > asked + 3, WITHIN_S, "it is asked again")
+    assert bearer.registration().data, "it is who it was"
+    assert not any(command.startswith("AT+CFUN") for command in modem.commands)
+    uicc.close()
+
+
+def test_without_the_cards_imsi_nothing_is_proved(make: Make) -> None:
+    modem, bearer = make(interface="lo")
+    bearer.use_identity("8999901000000000001", "")
+    found = shown(bearer, state=RegistrationState.HOME, data=True)
+    assert (found.imsi_modem, found.proof) == (modem.imsi, PROOF_CARD_ONLY)
+    assert not any(command.startswith("AT+CFUN") for command in modem.commands)
+
+
+def test_a_modem_that_becomes_another_later_is_seen(make: Make) -> None:
+    modem, bearer = make(PLAIN)
+    uicc = as_its_card(modem, bearer)
     shown(bearer, state=RegistrationState.HOME)
-    assert modem.reboots == 1
-    assert modem.commands.count("AT+CFUN=1,1") == 1
+    modem.faults.attributes["AT+CIMI"] = "999719999999999\nOK"
+    found = shown(bearer, cause="wrong_identity")
+    assert found.imsi_modem == "999719999999999"
+    modem.faults.attributes.clear()
+    shown(bearer, state=RegistrationState.HOME)
+    uicc.close()
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), termios.error(5, "Input/output error"), ValueError("whatever")], ids=repr)
+def test_the_bearer_lives_through_whatever_the_port_raises(make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    modem, bearer = make()
+    uicc = as_its_card(modem, bearer)
+    shown(bearer, state=RegistrationState.HOME)
+    uicc.close()
+
+    def fail() -> Serial:
+        raise error
+
+    open_serial = bearer._port._open_serial
+    monkeypatch.setattr(bearer._port, "_open_serial", fail)
+    bearer._port._drop("test")
+    shown(bearer, cause="modem_gone")
+    monkeypatch.setattr(bearer._port, "_open_serial", open_serial)
+    shown(bearer, state=RegistrationState.HOME)
+
+
+def test_closing_does_not_wait_for_a_restart(make: Make) -> None:
+    modem, bearer = make(PLAIN)
+    modem.faults.attributes["AT+CPIN?"] = "+CME ERROR: 14"
+    bearer.use_identity("8999901000000000001", "999710000000001")
+    wait_for(lambda: modem.commands.count("AT+CPIN?") > 2, WITHIN_S, "it is restarted")
+    bearer.close()
+    assert not bearer._thread.is_alive()
 
 
 def test_no_profile_no_registration(make: Make) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from simway_modem_client.at import port as at_port
 from simway_modem_client.at.lines import Command
-from simway_modem_client.at.port import AtPort, ModemGone, NoSerial, give_back, take_port
+from simway_modem_client.at.port import AtPort, ModemBusy, ModemGone, NoSerial, Serial, give_back, take_port
 from simway_modem_client.card import NoDriver, open_card
 from simway_modem_client.card.at import AtCard
 from simway_protocol.sim import apdu, applet, es10c, status
@@ -358,3 +361,109 @@ def test_a_port_that_refuses_to_open_says_why() -> None:
     for _ in range(2):
         with pytest.raises(ModemGone, match="MODEM_PORT"):
             port.ask(Command("AT"))
+
+
+# --- others at the same modem ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def another_thread_has(port: AtPort) -> Iterator[None]:
+    taken, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with port.exclusively():
+            taken.set()
+            over.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(5)
+    try:
+        yield
+    finally:
+        over.set()
+        holder.join()
+
+
+def test_a_modem_that_another_thread_restarts_is_not_waited_for(make_modem: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = opened(make_modem(QUECTEL))
+    uicc = Uicc(card, lambda: 0)
+    uicc.iccid()
+    monkeypatch.setattr(at_port, "TURN_S", 0.05)
+    with another_thread_has(card._port):
+        with pytest.raises(ModemBusy):
+            card._port.ask(Command("AT"))
+        with pytest.raises(CardGone, match="busy"):
+            uicc.iccid()
+        with pytest.raises(CardGone, match="busy"), card.dialogue():
+            raise AssertionError("it had a turn")
+    assert uicc.iccid()
+    uicc.close()
+
+
+def test_letting_go_of_the_card_does_not_wait_either(make_modem: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that could not be closed is used by whoever is next."""
+    monkeypatch.setattr("simway_modem_client.card.at.CLOSE_TURN_S", 0.05)
+    modem = make_modem(QUECTEL)
+    port = take_port(str(modem.port))
+    card = opened(modem)
+    channel = card.transmit(apdu.open_channel().encode())[0][0]
+    card.transmit(apdu.select_application(es10c.ISD_R_AID, channel).encode())
+    with another_thread_has(port):
+        card.close()
+    assert port.left_open.keys() == {es10c.ISD_R_AID}
+    assert len(Uicc(opened(modem), lambda: 0).profiles()) == 3
+    give_back(port)
+
+
+def test_a_port_closes_while_another_thread_has_it(make_modem: Make) -> None:
+    card = opened(make_modem(QUECTEL))
+    port = card._port
+    with another_thread_has(port):
+        port.close()
+    with pytest.raises(ModemGone):
+        port.ask(Command("AT"))
+    card.close()
+
+
+def test_a_reset_that_did_not_help_is_followed_by_a_whole_one(make_modem: Make) -> None:
+    modem = make_modem(PLAIN)
+    port = take_port(str(modem.port))
+    first = opened(modem)
+    first.reset()
+    first.reset()
+    assert modem.reboots == 0, "the same card, as after catBusy"
+    first.close()
+    opened(modem).reset()
+    assert modem.reboots == 1
+    port.card_reset_s -= 1_000
+    opened(modem).reset()
+    assert modem.reboots == 1, "long after"
+    give_back(port)
+
+
+@pytest.mark.parametrize("at", ["write", "read", "in_waiting"])
+def test_a_device_that_vanishes_in_any_call(make_modem: Make, at: str) -> None:
+    """``termios.error`` is no ``OSError``."""
+    modem = make_modem(QUECTEL)
+    card = opened(modem)
+    port = card._port
+
+    class Vanishing:
+        def __init__(self, inner: Serial) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> object:
+            if name == at:
+                raise termios.error(5, "Input/output error")
+            return getattr(self._inner, name)
+
+    whole = port._open_serial
+    port._drop("test")
+    port._open_serial = lambda: Vanishing(whole())  # type: ignore[assignment, return-value]
+    with pytest.raises(ModemGone):
+        port.ask(Command("AT"), 1.0)
+    port._drop("test")
+    port._open_serial = whole
+    assert read_again(card)
+    card.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from simway_protocol.commands import FLAG_FORCE, Body, BodyType, Kind, command_mac, encode_body
+from simway_protocol.commands import FLAG_FORCE, SWITCH_FLOOR_MAX_S, Body, BodyType, Kind, command_mac, encode_body
 from simway_protocol.identity import derive_device_key
 from simway_protocol.messages import Downlink
 from simway_protocol.sim.es10c import EnableProfile, ProfileId
@@ -44,7 +44,7 @@ def seal_confirm(master_secret: bytes, row: CommandRow, counter: int, key_versio
 
 def last_deadline_us(row: CommandRow, now_us: int) -> int:
     """When the device has certainly gone back by itself."""
-    return max(row.expires_us, now_us) + CONFIRM_DEADLINES * row.deadline_s * 1_000_000
+    return max(row.expires_us, now_us) + CONFIRM_DEADLINES * max(row.deadline_s, SWITCH_FLOOR_MAX_S) * 1_000_000
 
 
 def _seal(

@@ -59,6 +59,7 @@ class Agent:
         proof: str = PROOF_CARD_ONLY,
         describe: Callable[[], dict[str, Any]] = dict,
         registration: Callable[[], Registration] | None = None,
+        switch_floor_s: int = 0,
     ) -> None:
         self._device = device
         self._keys = keys
@@ -75,7 +76,7 @@ class Agent:
         self.inventory: dict[str, Any] = {}
         self.switcher = Switcher(
             journal=journal, sim=sim, reports=self, clock_us=clock_us, proof=proof, key_survives=keys.survives_switch,
-            registration=registration or NoBearer().registration,
+            registration=registration or NoBearer().registration, floor_s=switch_floor_s,
         )  # fmt: skip
 
     # --- life ------------------------------------------------------------------------------------------------------------

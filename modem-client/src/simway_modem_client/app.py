@@ -23,7 +23,7 @@ from simway_protocol.udp.keys import card_response
 from simway_modem_client.agent import Agent
 from simway_modem_client.bearers import Bearer, BearerUnusable, open_bearer
 from simway_modem_client.card import CardError, NoDriver, SimCard, open_card
-from simway_modem_client.journal import Journal
+from simway_modem_client.journal import Journal, open_journal
 from simway_modem_client.keys import CardKey, FileKey, KeyProvider, KeyUnusable, personalise, read_key_file
 from simway_modem_client.link import Link
 from simway_modem_client.outbox import Outbox, OutboxClosed, OutboxStats
@@ -56,8 +56,8 @@ class ModemClient:
         """Until it is told to stop, or the source has ended and everything is acknowledged. Raises ``StartError``."""
         try:
             self._outbox = Outbox(self._settings.outbox_path, max_bytes=self._settings.outbox_max_bytes)
-            journal = Journal(self._settings.journal_path)
-        except (SqliteUnusable, apsw.Error) as error:
+            journal = open_journal(self._settings.journal_path)
+        except (SqliteUnusable, apsw.Error, OSError) as error:
             raise StartError(f"{error}") from error
         service.defer(journal.close)
         service.defer(self._outbox.close)
@@ -67,7 +67,7 @@ class ModemClient:
         service.defer(bearer.close)
         self._clock_us = steady_clock()
         self._sim = sim = SimCard(
-            lambda: open_card(self._settings.card, self._settings.card_settings), terminal=self._make_terminal(bearer)
+            lambda: open_card(self._settings.card, self._card_settings(journal)), terminal=self._make_terminal(bearer)
         )
         service.defer(sim.drop)
         self._link, path = self._build(journal, sim, bearer)
@@ -96,7 +96,7 @@ class ModemClient:
             return Agent(
                 device=settings.device, keys=keys, sim=sim, journal=journal, uplink=endpoint, clock_us=clock_us,
                 reattach=link.reattach, proof=bearer.proof, describe=link.describe,
-                registration=bearer.registration,
+                registration=bearer.registration, switch_floor_s=bearer.switch_floor_s,
             )  # fmt: skip
 
         link = Link(
@@ -105,6 +105,11 @@ class ModemClient:
             rng=random.Random(),
         )  # fmt: skip
         return link, path
+
+    def _card_settings(self, journal: Journal) -> dict[str, str]:
+        """While a switch is open, a driver that can choose takes no card but the one that holds its target."""
+        settings, opened = self._settings.card_settings, journal.open_switch()
+        return settings if opened is None or settings["iccid"] else settings | {"iccid": opened.target}
 
     def _make_terminal(self, bearer: Bearer) -> SimTerminal | None:
         """None where the SIM sits in a modem, which is its terminal."""

@@ -333,6 +333,7 @@ _CAUSE_WORDS = {
     "denied": "the network refuses this SIM",
     "no_data": "registered, but the network carries no data",
     "modem_gone": "the modem does not answer",
+    "wrong_identity": "the modem shows another SIM's identity than the card, and is restarted",
 }
 
 

@@ -170,6 +170,8 @@ def _why_unreachable(registration: Registration) -> str:
     """What the radio says at the deadline. ``not_reachable``: it carries data, and yet the server was not attached to."""
     if registration.state == RegistrationState.DENIED:
         return "registration_denied"
+    if registration.cause == "wrong_identity":
+        return registration.cause
     if not registration.registered:
         return "no_coverage"
     return "not_reachable" if registration.data else "no_data"

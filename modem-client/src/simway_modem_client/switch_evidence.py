@@ -10,6 +10,7 @@ APDUS_KEPT = 80
 """The first half and the newest half stay; ``apdus_left_out`` counts those between."""
 TRIES_KEPT = 16
 REGISTRATIONS_KEPT = 16
+WAYS_BACK_KEPT = 8
 
 
 class SwitchEvidence:
@@ -33,6 +34,12 @@ class SwitchEvidence:
         tries.append({"by": by, "refresh": refresh, "result": result})
         del tries[:-TRIES_KEPT]
 
+    def add_way_back(self, iccid: str, cause: str) -> None:
+        """A way back that the card showed, and over which the device was not attached."""
+        ways = self.told.setdefault("ways_back", [])
+        ways.append({"iccid": iccid, "cause": cause})
+        del ways[:-WAYS_BACK_KEPT]
+
     def took(self, step: str, begin_us: int, end_us: int) -> None:
         """How long a step took; of one that comes again, the last time."""
         self.told.setdefault("timings_ms", {})[step] = round(max(0, end_us - begin_us) / 1000, 1)
@@ -45,6 +52,8 @@ class SwitchEvidence:
         """The radio as it is now: ``registration``; and how it came to that: ``registrations``, one entry a change."""
         now = registration.evidence()
         self.told["registration"] = now
+        if registration.proof:
+            self.told["proof"] = registration.proof
         changes = self.told.setdefault("registrations", [])
         change: dict[str, Any] = {name: now[name] for name in ("state", "data", "plmn", "cause") if name in now}
         if not changes or {name: value for name, value in changes[-1].items() if name != "ms"} != change:

@@ -41,7 +41,8 @@ class Reports(Protocol):
 class Switcher:
     """At most one open switch. Not thread-safe; calls block on the card. ``clock_us``: the link's clock.
 
-    ``registration``: the bearer's, as it is now. ``proof``: what an attach over that bearer proves.
+    ``registration``: the bearer's, as it is now. ``proof``: what an attach over that bearer proves. ``floor_s``: its
+    ``switch_floor_s``, no deadline is shorter.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Switcher:
         proof: str,
         key_survives: bool,
         registration: Callable[[], Registration],
+        floor_s: int = 0,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._journal = journal
@@ -63,6 +65,7 @@ class Switcher:
         self._proof = proof
         self._key_survives = key_survives
         self._registration = registration
+        self._floor_s = floor_s
         self._card = SwitchCard(sim, clock_us, wait)
         self._due_us: int | None = None
         self._due: Action | None = None
@@ -101,7 +104,7 @@ class Switcher:
         told: dict[str, Any] = {"iccid_before": active, "iccid_after": active, "imsi_before": imsi, "proof": self._proof}
         if body.forced:
             told["forced"] = True
-        deadline_s = max(body.deadline_s, DEADLINE_MIN_S)
+        deadline_s = told["deadline_s"] = max(body.deadline_s, DEADLINE_MIN_S, self._floor_s)
         opened = OpenSwitch(body.command_id, active, body.target_iccid, deadline_s, begin_us, evidence=told)
         SwitchEvidence(told).took("preflight", begin_us, self._clock_us())
         aid = next(profile.aid for profile in profiles if profile.iccid == body.target_iccid)

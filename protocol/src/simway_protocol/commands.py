@@ -17,6 +17,8 @@ from simway_protocol.identity import derive_command_key, hmac_sha256
 
 DEADLINE_DEFAULT_S = 600
 DEADLINE_MIN_S = 30
+SWITCH_FLOOR_MAX_S = 180
+"""A device whose modem needs longer than ``deadline_s`` to be on the network again gives itself up to this long."""
 COMMAND_ID_BYTES = 16
 FLAG_FORCE = 0x01
 """Of a switch: a person with a reason let it through although the target is a test profile, or no other way back exists."""

@@ -33,6 +33,7 @@ class Style:
     close_channel: bool = True
     csim: str = "all"  # all | basic (nothing passes on a channel above 0) | missing
     quoted: bool = True
+    spaced: bool = True
     signal: str = "+CESQ: 99,99,255,255,20,46"
     quectel: bool = False
     reads_sim_on: str = "refresh"  # refresh | radio | reboot
@@ -45,7 +46,8 @@ QUECTEL = Style("quectel", quectel=True, csim="basic", signal='+QCSQ: "LTE",-60,
 PLAIN = Style("plain 27.007", open_channel="missing", quoted=False, reads_sim_on="radio", boot=("+CPIN: READY",))
 SIERRA = Style("sierra", open_channel="handle", close_channel=False, csim="missing", reads_sim_on="reboot", boot=("START",))
 FIBOCOM = Style("fibocom", open_channel="bare", csim="missing", flight_mode_only=True, reads_sim_on="radio", vanishes=True)
-STYLES = (QUECTEL, PLAIN, SIERRA, FIBOCOM)
+SIMCOM = Style("simcom", spaced=False)
+STYLES = (QUECTEL, PLAIN, SIERRA, FIBOCOM, SIMCOM)
 
 Networks = dict[str, tuple[int, str]]
 """IMSI prefix -> <stat> of +CEREG and the PLMN registered on."""
@@ -63,6 +65,8 @@ class Faults:
     """+CME ERROR for all that needs the SIM."""
     busy: int = 0
     """So many further SIM commands find it busy."""
+    cimi_error: int = 0
+    """+CME ERROR for AT+CIMI alone: the SIM is busy (14), or does not answer yet (13)."""
     no_data: bool = False
     lose_card_answer: bool = False
     """The next success of the card that comes with a REFRESH is told as a SIM failure."""
@@ -229,6 +233,8 @@ class AtModem:
     def _cimi(self, _value: str) -> list[str]:
         if not self.imsi or not self.radio:
             return self._cme(13)
+        if self.faults.cimi_error:
+            return self._cme(self.faults.cimi_error)
         return self._sim_trouble() or [self.imsi, "OK"]
 
     def _cfun(self, value: str) -> list[str]:
@@ -313,7 +319,8 @@ class AtModem:
         except CardError:
             return self._cme(13)
         response = f"{data.hex().upper()}{sw:04X}"
-        lines = [f'+{name}: {len(response)},"{response}"' if self.style.quoted else f"+{name}: {len(response)},{response}", "OK"]
+        space, quote = " " if self.style.spaced else "", '"' if self.style.quoted else ""
+        lines = [f"+{name}:{space}{len(response)},{quote}{response}{quote}", "OK"]
         if sw >> 8 != 0x91:
             return lines
         after = self._refresh(sw & 0xFF)

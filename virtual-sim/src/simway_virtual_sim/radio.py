@@ -31,6 +31,7 @@ class VirtualRadio:
     name = "virtual"
     proof = PROOF_BEARER
     has_radio = True
+    switch_floor_s = 0
 
     def __init__(
         self,

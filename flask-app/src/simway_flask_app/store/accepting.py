@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simway_protocol.commands import SWITCH_FLOOR_MAX_S
 from sqlalchemy import Connection, func, insert, select
 
 from simway_flask_app.ledger import LAPSING, State
@@ -45,7 +46,7 @@ def add(connection: Connection, command: NewCommand, known: Facts, now_us: int) 
     row = {
         "command_id": command.command_id, "device": command.device, "kind": command.kind, "state": State.QUEUED.value,
         "target_iccid": command.target_iccid, "provider": command.provider, "deadline_s": command.deadline_s,
-        "expires_us": command.expires_us, "answer_by_us": command.expires_us + command.deadline_s * 1_000_000 + ANSWER_GRACE_US,
+        "expires_us": command.expires_us, "answer_by_us": command.expires_us + _patience_s(command) * 1_000_000 + ANSWER_GRACE_US,
         "created_us": now_us, "updated_us": now_us, "actor": command.actor, "reason": "", "evidence": "{}", "turn": 0,
         "counter": None, "seals": 0, "sent_generation": 0, "cancel_requested_us": None, "cancel_pending": 0,
         "seq": int(newest or 0) + 1, "forced": int(command.forced), "force_reason": command.force_reason,
@@ -85,3 +86,8 @@ def _detail(command: NewCommand) -> dict[str, Any]:
 def _target_class(known: Facts) -> str:
     target = profile_of(known.profiles or (), known.target)
     return "" if target is None else target.profile_class
+
+
+def _patience_s(command: NewCommand) -> int:
+    """A device whose modem is slow gives a switch longer than its deadline."""
+    return max(command.deadline_s, SWITCH_FLOOR_MAX_S) if command.kind == "switch" else command.deadline_s

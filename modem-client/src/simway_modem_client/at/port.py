@@ -6,10 +6,12 @@ the next, so that no late answer is taken for another's. A port that vanished (a
 
 from __future__ import annotations
 
+import math
+import termios
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import structlog
@@ -28,6 +30,10 @@ STEP_S = 1.0
 STEP_WITHIN_S = 6.0
 """Each try to come into step waits ``STEP_S`` for OK; a modem that never does is given up after ``STEP_WITHIN_S``."""
 REOPEN_S = 0.5
+TURN_S = 10.0
+"""So long a thread waits for another one's command to be over; a restart takes longer."""
+PORT_ERRORS = (OSError, termios.error, TypeError)
+"""What a device that vanishes raises: ``termios.error`` is no ``OSError``; TypeError: pyserial, when it is closed meanwhile."""
 LOST = "(port lost)"
 """What listeners get when the port vanished; no modem writes it."""
 AT = Command("AT")
@@ -42,12 +48,16 @@ class ModemGone(Exception):
     """The modem gave no answer: the port is not there, or it is silent. Whether it did what was asked is unknown."""
 
 
+class ModemBusy(ModemGone):
+    """Another thread has the modem, perhaps to restart it. Nothing was asked."""
+
+
 class NoSerial(Exception):
     """This machine cannot open serial ports at all: the operator's fault. The text says what to install or set."""
 
 
 class Serial(Protocol):
-    """The part of ``serial.Serial`` that is used. Raises ``OSError``."""
+    """The part of ``serial.Serial`` that is used. Raises ``PORT_ERRORS``."""
 
     @property
     def in_waiting(self) -> int:
@@ -67,7 +77,7 @@ class Serial(Protocol):
 
 
 class AtPort:
-    """One modem. Thread-safe. ``open_serial`` opens the device; raises ``OSError``."""
+    """One modem. Thread-safe. ``open_serial`` opens the device; raises ``PORT_ERRORS``."""
 
     def __init__(self, open_serial: Callable[[], Serial], name: str) -> None:
         self.name = name
@@ -75,6 +85,9 @@ class AtPort:
         """How often the modem began anew, and with it its registration."""
         self.left_open: dict[bytes, str] = {}
         """Card sessions that the modem would not close, by application, for whoever wants that application next."""
+        self.card_reset_s = -math.inf
+        """When the card was last reset, by the monotonic clock."""
+        self.closed = False
         self._open_serial = open_serial
         self._turn = threading.RLock()
         self._news = threading.Condition()
@@ -88,19 +101,27 @@ class AtPort:
         self._in_step = False
         self._owed = 0
         self._tried_s = -REOPEN_S
-        self._closed = False
 
     # --- for users -------------------------------------------------------------------------------------------------------
 
     def ask(self, command: Command, timeout_s: float | None = None) -> Answer:
         """Sends a command and waits for its final result, by default ``ANSWER_S``. Raises ``ModemGone``."""
-        with self._turn:
+        with self.exclusively():
             self._prepare()
             return self._exchange(command, ANSWER_S if timeout_s is None else timeout_s)
 
-    def exclusively(self) -> AbstractContextManager[Any]:
-        """Inside the ``with`` only this thread asks; nested ones count as one."""
-        return self._turn
+    @contextmanager
+    def exclusively(self, wait_s: float | None = None) -> Iterator[None]:
+        """Inside the ``with`` only this thread asks; nested ones count as one.
+
+        Waits for other threads, by default ``TURN_S``, then raises ``ModemBusy``.
+        """
+        if not self._turn.acquire(timeout=TURN_S if wait_s is None else wait_s):
+            raise ModemBusy(f"the modem on {self.name} is busy, perhaps it restarts; try again")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """``listener`` gets every unsolicited line, in the reading thread: it must not ask."""
@@ -118,10 +139,9 @@ class AtPort:
             self._forget()
 
     def close(self) -> None:
-        """Lets go of the port; later calls raise ``ModemGone``."""
-        with self._turn:
-            self._closed = True
-            self._drop("closed")
+        """Lets go of the port, also under a command of another thread; that one and later calls raise ``ModemGone``."""
+        self.closed = True
+        self._drop("closed")
 
     # --- inside ----------------------------------------------------------------------------------------------------------
 
@@ -141,12 +161,12 @@ class AtPort:
 
     def _open(self) -> None:
         wait_s = self._tried_s + REOPEN_S - time.monotonic()
-        if self._closed or wait_s > 0:
+        if self.closed or wait_s > 0:
             raise ModemGone(f"the modem on {self.name} is gone ({self._trouble}); check MODEM_PORT and its power")
         self._tried_s = time.monotonic()
         try:
             opened = self._open_serial()
-        except OSError as error:
+        except PORT_ERRORS as error:
             self._trouble = str(error)
             raise ModemGone(
                 f"{self.name} cannot be opened ({error}); check MODEM_PORT, and that no other program (ModemManager?) holds it"
@@ -154,6 +174,8 @@ class AtPort:
         self._serial = opened
         self._in_step, self._fresh, self._owed = False, True, 0
         threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True).start()
+        if self.closed:
+            self._drop("closed")
 
     def _come_into_step(self) -> None:
         """Until AT is answered, no other answer is owed, and nothing more comes."""
@@ -189,7 +211,7 @@ class AtPort:
             self._owed += 1
         try:
             serial.write(f"{command.text}\r".encode("ascii"))
-        except OSError as error:
+        except PORT_ERRORS as error:
             self._drop(str(error))
             raise ModemGone(f"the modem on {self.name} cannot be written to: {error}") from error
         with self._news:
@@ -209,29 +231,33 @@ class AtPort:
             self._trouble = why
             self._news.notify_all()
         if serial is not None:
-            with suppress(OSError):
+            with suppress(*PORT_ERRORS):
                 serial.cancel_read()
-            with suppress(OSError):
+            with suppress(*PORT_ERRORS):
                 serial.close()
 
     # --- the reading thread ----------------------------------------------------------------------------------------------
 
     def _read(self, serial: Serial) -> None:
-        splitter = Splitter()
         self._trouble = ""
         why = "the port was closed"
-        while self._serial is serial:
-            try:
-                data = serial.read(max(1, serial.in_waiting))
-            except (OSError, TypeError) as error:  # TypeError: pyserial's read of a port that is closed under it
-                why = str(error)
-                break
-            for line in splitter.feed(data):
-                self._sort(line)
+        try:
+            self._read_lines(serial)
+        except PORT_ERRORS as error:
+            why = str(error)
+        except Exception as error:
+            why = repr(error)
+            log.exception("reading the modem failed", port=self.name)
         if self._serial is serial:
             log.warning("the modem's port is gone", port=self.name, why=why)
             self._drop(why)
             self._tell(LOST)
+
+    def _read_lines(self, serial: Serial) -> None:
+        splitter = Splitter()
+        while self._serial is serial:
+            for line in splitter.feed(serial.read(max(1, serial.in_waiting))):
+                self._sort(line)
 
     def _sort(self, line: str) -> None:
         with self._news:

@@ -69,6 +69,6 @@ def _sim_answers(port: AtPort, within_s: float) -> bool:
                 return True
         except ModemGone as error:
             log.debug("the modem is not back yet", error=str(error))
-        if time.monotonic() >= deadline_s:
+        if port.closed or time.monotonic() >= deadline_s:
             return False
         time.sleep(LOOK_S)

@@ -1,18 +1,22 @@
 """Bearer ``at``: a real modem. Registration is read by AT commands; datagrams go over the network interface that it provides.
 
 A thread asks the modem every few seconds, and at once when an unsolicited result says that something changed, so ``registration``
-never waits for the serial port. After a switch the modem must show the card's new IMSI (AT+CIMI); one that keeps the old identity
-is reset, its radio first, then the whole modem.
+never waits for the serial port. It carries data only while the modem's own IMSI (AT+CIMI) is the card's: one that shows another
+is restarted, its radio first, then the whole modem. Where the card does not tell its IMSI there is nothing to compare: data may
+pass, and an attach proves no more than the card's state.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import structlog
+from simway_protocol.commands import SWITCH_FLOOR_MAX_S
 from simway_protocol.sim.bearer import (
     PROOF_BEARER,
     PROOF_CARD_ONLY,
@@ -24,20 +28,24 @@ from simway_protocol.sim.bearer import (
 
 from simway_modem_client.at import answers
 from simway_modem_client.at.lines import Command, is_boot
-from simway_modem_client.at.port import LOST, AtPort, ModemGone, NoSerial, give_back, take_port
+from simway_modem_client.at.port import LOST, AtPort, ModemBusy, ModemGone, NoSerial, give_back, take_port
 from simway_modem_client.at.restart import restart
 from simway_modem_client.bearers import sockets
 
 POLL_S = 5.0
 SEARCHING_POLL_S = 1.0
 NETWORK_ANSWER_S = 15.0
-RESETS_MAX = 2
-"""An identity that the modem does not take up after so many resets is gone on with, and told."""
+RESTART_EVERY_S = 30.0
+RESTART_EVERY_MAX_S = 600.0
+"""A modem that shows another IMSI than the card is restarted no more often than this; the wait doubles with each."""
+CHANGE_S = 30.0
+"""A modem that was the card's and now shows another IMSI may be in the midst of a switch: it is given this long."""
 _FIRST = (
     answers.OPERATOR_IN_DIGITS, Command("AT+CREG=2"), Command("AT+CGREG=2"), Command("AT+CEREG=2"), Command("AT+C5GREG=2"),
 )  # fmt: skip
 _UNKNOWN = Registration(RegistrationState.SEARCHING, data=False, cause="attaching")
 _NO_IDENTITY = Registration(RegistrationState.OFF, data=False, cause="no_identity")
+WRONG_IDENTITY = "wrong_identity"
 _GONE = Registration(RegistrationState.OFF, data=False, cause="modem_gone")
 
 log = structlog.get_logger(__name__)
@@ -46,6 +54,14 @@ log = structlog.get_logger(__name__)
 class _Identity(NamedTuple):
     iccid: str
     imsi: str
+
+
+class _Shown(NamedTuple):
+    """What the modem said that it is, ``imsi``, and of which ``identity`` and restart that is the answer."""
+
+    identity: _Identity | None = None
+    restarts: int = -1
+    imsi: str = ""
 
 
 class AtBearer:
@@ -57,6 +73,7 @@ class AtBearer:
 
     name = "at"
     has_radio = True
+    switch_floor_s = SWITCH_FLOOR_MAX_S
 
     def __init__(self, port: AtPort, interface: str = "", *, poll_s: float = POLL_S) -> None:
         self.proof = PROOF_BEARER if interface else PROOF_CARD_ONLY
@@ -65,8 +82,11 @@ class AtBearer:
         self._poll_s = poll_s
         self._lock = threading.Lock()
         self._identity: _Identity | None = None
-        self._checked: _Identity | None = None
+        self._shown = _Shown()
+        self._shown_s = -math.inf
+        self._matched: _Identity | None = None
         self._resets = 0
+        self._reset_s = -math.inf
         self._restarts = port.restarts
         self._registration = _UNKNOWN
         self._no_quectel = False
@@ -122,36 +142,64 @@ class AtBearer:
             self._wake.clear()
             try:
                 self._round()
+            except ModemBusy as error:
+                log.info("the modem is asked later", why=str(error))
             except ModemGone as error:
                 self._tell(_GONE, self._identity)
                 log.warning("the modem cannot be asked", error=str(error))
+            except Exception:
+                self._tell(_GONE, self._identity)
+                log.exception("watching the modem failed; it goes on")
             self._wake.wait(self._poll_s if self.registration().registered else min(SEARCHING_POLL_S, self._poll_s))
 
     def _round(self) -> None:
         with self._lock:
             identity = self._identity
-        if identity is not None and identity.iccid and identity != self._checked:
-            self._check(identity)
         with self._port.exclusively():
             self._restarts = self._port.restarts
-            found = self._read()
-        if identity is None or (identity.iccid and identity == self._checked):
-            self._tell(found, identity)
+            imsi = self._ask_imsi(identity)
+            found = self._judge(identity, imsi)
+        self._tell(found, identity)
+        if found.cause == WRONG_IDENTITY and self._may_restart(identity):
+            self._restart()
 
-    def _check(self, identity: _Identity) -> None:
-        """Whether the modem is who the card is; resets it when not."""
+    def _ask_imsi(self, identity: _Identity | None) -> str:
+        """Who the modem says it is. One whose SIM is busy is who it was, unless it or the card began anew; empty: not known."""
         answer = self._port.ask(answers.IMSI)
-        shown = answer.first[1] if answer.ok and answer.first else ""
-        if shown == identity.imsi or not identity.imsi:
-            self._checked = identity
-            return
-        if self._resets >= RESETS_MAX:
-            log.error("the modem still shows another IMSI than the card; going on as it is", resets=self._resets)
-            self._checked = identity
-            return
-        log.warning("the modem shows another IMSI than the card: it is reset", whole=self._resets > 0)
-        self._resets += 1
-        restart(self._port, whole=self._resets > 1)
+        if answer.ok and answer.first is not None:
+            shown = _Shown(identity, self._restarts, answer.first[1])
+            if shown != self._shown:
+                self._shown, self._shown_s = shown, time.monotonic()
+        elif self._shown[:2] != (identity, self._restarts):
+            self._shown = _Shown()
+        return self._shown.imsi
+
+    def _judge(self, identity: _Identity | None, imsi: str) -> Registration:
+        """The radio, unless it is another subscriber's, or nobody knows whose."""
+        if identity is not None and not identity.iccid:
+            return _NO_IDENTITY
+        wanted = identity.imsi if identity is not None else ""
+        if wanted and not imsi:
+            return _UNKNOWN
+        if wanted and imsi != wanted:
+            return Registration(RegistrationState.OFF, data=False, cause=WRONG_IDENTITY, imsi_modem=imsi, proof=PROOF_CARD_ONLY)
+        self._matched = identity if wanted else None
+        return self._read()._replace(imsi_modem=imsi, proof=self.proof if wanted else PROOF_CARD_ONLY)
+
+    def _may_restart(self, identity: _Identity | None) -> bool:
+        """Not restarted lately, and perhaps not in the midst of a switch."""
+        wait_s = min(RESTART_EVERY_S * 2 ** max(self._resets - 1, 0), RESTART_EVERY_MAX_S)
+        changing_s = CHANGE_S if identity == self._matched else 0.0
+        return time.monotonic() >= max(self._reset_s + wait_s, self._shown_s + changing_s)
+
+    def _restart(self) -> None:
+        """So that the modem takes up who the card is. The port tells that it began anew."""
+        log.warning("the modem shows another IMSI than the card: it is restarted", whole=self._resets > 0, times=self._resets)
+        self._resets = min(self._resets + 1, 16)
+        try:
+            restart(self._port, whole=self._resets > 1)
+        finally:
+            self._reset_s = time.monotonic()
 
     def _tell(self, found: Registration, identity: _Identity | None) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ class NoBearer:
     name = "none"
     proof = PROOF_CARD_ONLY
     has_radio = False
+    switch_floor_s = 0
 
     def use_identity(self, iccid: str, imsi: str) -> None:
         """As ``Bearer.use_identity``: nothing depends on it."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from simway_protocol.errors import PeerError
 from simway_protocol.sim import apdu, files, status
@@ -30,7 +30,7 @@ from simway_protocol.sim.card import CardError, CardGone
 
 from simway_modem_client.at.answers import PIN
 from simway_modem_client.at.lines import Answer, Command
-from simway_modem_client.at.port import AtPort, ModemGone, NoSerial, give_back, take_port
+from simway_modem_client.at.port import AtPort, ModemBusy, ModemGone, NoSerial, give_back, take_port
 from simway_modem_client.at.restart import restart
 from simway_modem_client.card import NoDriver
 
@@ -39,6 +39,10 @@ CARD_ANSWER_S = 30.0
 BUSY_TRIES = 10
 BUSY_WAIT_S = 0.3
 """+CME ERROR: 14, SIM busy: the modem is using the card itself, as after a REFRESH."""
+RESET_AGAIN_S = 120.0
+"""A card that is taken up anew and reset again so soon was not helped by the radio's reset: the whole modem is reset."""
+CLOSE_TURN_S = 1.0
+"""Letting go of a card does not wait for a modem that restarts, and so closes all by itself."""
 _OPENED = re.compile(r'(?:\+CCHO:\s*)?"?([0-9A-Fa-f]{1,16})"?')
 _SESSION_IS_CHANNEL = re.compile(r"1?[1-9]|10")
 _DUTIES_OF_THE_MODEM = frozenset({Ins.TERMINAL_PROFILE, Ins.FETCH, Ins.TERMINAL_RESPONSE})
@@ -78,6 +82,7 @@ class AtCard:
         self._sessions_work = False
         self._void: set[str] = set()
         self._application_on_basic = False
+        self._was_reset = False
         self._closed = False
 
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
@@ -88,18 +93,22 @@ class AtCard:
             command = Apdu.decode(apdu)
         except PeerError as error:
             raise CardError(f"a command that is no APDU: {error}") from error
-        with self._port.exclusively():
+        with self.dialogue():
             self._forget_after_restart()
             return self._transmit(command, apdu)
 
     def reset(self) -> bytes:
-        """As ``Card.reset``, by resetting the modem, which takes seconds. A modem does not tell the ATR: it is empty."""
+        """As ``Card.reset``, by resetting the modem, which takes seconds. A modem does not tell the ATR: it is empty.
+
+        The radio and the SIM first; whoever takes the card up anew within ``RESET_AGAIN_S`` resets the whole modem.
+        """
         if self._closed:
             raise CardGone("the modem's port was closed")
-        try:
-            restart(self._port)
-        except ModemGone as error:
-            raise CardGone(str(error)) from error
+        again = not self._was_reset and time.monotonic() - self._port.card_reset_s < RESET_AGAIN_S
+        with _modem_gone_is_card_gone():
+            restart(self._port, whole=again)
+        self._was_reset = True
+        self._port.card_reset_s = time.monotonic()
         self._forget_after_restart()
         return b""
 
@@ -107,16 +116,21 @@ class AtCard:
         """As ``Card.close``; the modem goes on."""
         if self._closed:
             return
-        with self._port.exclusively():
-            for number in list(self._routes):
-                with suppress(CardError):
+        try:
+            with suppress(CardError), self._port.exclusively(CLOSE_TURN_S):
+                self._forget_after_restart()
+                for number in list(self._routes):
                     self._close_channel(number)
+        except ModemBusy:
+            self._leave_open()
         self._closed = True
         give_back(self._port)
 
-    def dialogue(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def dialogue(self) -> Iterator[None]:
         """As ``Shared.dialogue``: the bearer neither asks nor resets meanwhile."""
-        return self._port.exclusively()
+        with _modem_gone_is_card_gone(), self._port.exclusively():
+            yield
 
     # --- channels --------------------------------------------------------------------------------------------------------
 
@@ -215,6 +229,10 @@ class AtCard:
         elif route.channel:
             self._by_csim(apdu.close_channel(route.channel).encode())
 
+    def _leave_open(self) -> None:
+        if self._port.restarts == self._restarts:
+            self._port.left_open |= {route.aid: route.session for route in self._routes.values() if route and route.session}
+
     def _forget_after_restart(self) -> None:
         if self._port.restarts != self._restarts:
             self._restarts = self._port.restarts
@@ -256,14 +274,12 @@ class AtCard:
 
     def _ask(self, command: Command) -> Answer:
         """The answer once the SIM is not busy. Raises ``CardGone``."""
-        try:
+        with _modem_gone_is_card_gone():
             for _ in range(BUSY_TRIES):
                 answer = self._port.ask(command, CARD_ANSWER_S)
                 if answer.cme != _BUSY:
                     break
                 time.sleep(BUSY_WAIT_S)
-        except ModemGone as error:
-            raise CardGone(str(error)) from error
         return answer
 
 
@@ -284,6 +300,14 @@ def open_card(settings: Mapping[str, str]) -> AtCard:
         give_back(port)
         raise
     return AtCard(port)
+
+
+@contextmanager
+def _modem_gone_is_card_gone() -> Iterator[None]:
+    try:
+        yield
+    except ModemGone as error:
+        raise CardGone(str(error)) from error
 
 
 def _refusal(name: str, answer: Answer) -> CardError:

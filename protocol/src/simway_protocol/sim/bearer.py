@@ -43,7 +43,9 @@ class Registration(NamedTuple):
 
     ``data``: datagrams can pass. ``plmn``: MCC and MNC of the network registered on. ``rat``: as people write it (``LTE``).
     ``rsrp_dbm``, ``rsrq_db``, ``rssi_dbm``: of the serving cell. ``cause``: why there is no registration or no data:
-    ``no_identity``, ``no_coverage``, ``attaching``, ``denied``, ``no_data``, ``modem_gone``.
+    ``no_identity``, ``no_coverage``, ``attaching``, ``denied``, ``no_data``, ``modem_gone``, ``wrong_identity`` (the modem is on the
+    network, or tries to be, as another subscriber than the card's). ``imsi_modem``: what the modem itself says it is. ``proof``:
+    what an attach proves as long as this stands, where that is not always the same.
     """
 
     state: str
@@ -54,6 +56,8 @@ class Registration(NamedTuple):
     rsrq_db: float | None = None
     cause: str = ""
     rssi_dbm: float | None = None
+    imsi_modem: str = ""
+    proof: str = ""
 
     @property
     def registered(self) -> bool:
@@ -86,12 +90,14 @@ class Bearer(Protocol):
     """One way to the network. ``registration`` may be called from any thread, the rest from one.
 
     ``proof``: what an attach over it proves after a switch, ``PROOF_BEARER`` or ``PROOF_CARD_ONLY``. ``has_radio``: whether
-    ``registration`` tells of a radio (then it is telemetry) or is always the same.
+    ``registration`` tells of a radio (then it is telemetry) or is always the same. ``switch_floor_s``: how long it may take at
+    worst until the radio is registered after a switch, at most ``commands.SWITCH_FLOOR_MAX_S``; no deadline is shorter.
     """
 
     name: str
     proof: str
     has_radio: bool
+    switch_floor_s: int
 
     def use_identity(self, iccid: str, imsi: str) -> None:
         """Registers as this subscriber, after the card was reset or read. The same identity again changes nothing.
