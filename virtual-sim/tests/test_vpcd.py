@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from simway_protocol.sim.card import CardGone
 from simway_virtual_sim.factory import new_card
 from simway_virtual_sim.state import CardState
 from simway_virtual_sim.uicc import ATR, Uicc
@@ -42,7 +43,8 @@ def _read(connection):
 def test_what_each_message_does():
     inserted = Inserted(Uicc(MemoryStore()))
     assert inserted.handle(b"\x04") == ATR
-    assert inserted.handle(SELECT_MF) == bytes.fromhex("6F00")
+    with pytest.raises(CardGone):
+        inserted.handle(SELECT_MF)
     assert inserted.handle(b"\x01") is None
     assert inserted.handle(SELECT_MF) == bytes.fromhex("9000")
     assert inserted.handle(bytes.fromhex("0070000001")) == bytes.fromhex("019000")
@@ -50,7 +52,8 @@ def test_what_each_message_does():
     assert inserted.handle(bytes.fromhex("01A4000C023F00")) == bytes.fromhex("6881")
     assert inserted.handle(b"\x05") == bytes.fromhex("6700")
     assert inserted.handle(b"\x00") is None
-    assert inserted.handle(SELECT_MF) == bytes.fromhex("6F00")
+    with pytest.raises(CardGone):
+        inserted.handle(SELECT_MF)
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 2, 3, 100])

@@ -14,7 +14,6 @@ from simway_protocol.sim.card import CardGone
 PORT = 35963
 """vpcd's first reader; the second one listens on the next port."""
 _POWER_OFF, _POWER_ON, _RESET, _ATR = b"\x00", b"\x01", b"\x02", b"\x04"
-_NO_POWER = b"\x6f\x00"
 
 
 class Powered(Protocol):
@@ -36,7 +35,7 @@ class Inserted:
         self._on = False
 
     def handle(self, message: bytes) -> bytes | None:
-        """The answer to one message, None where none is due."""
+        """The answer to one message, None where none is due. ``CardGone``: it has no power, and is mute."""
         if message == _ATR:
             return self._atr
         if message == _POWER_OFF:
@@ -47,7 +46,7 @@ class Inserted:
             self._on = True
             return None
         if not self._on:
-            return _NO_POWER
+            raise CardGone("a command came before the power")
         data, sw = self._card.transmit(message)
         return data + sw.to_bytes(2, "big")
 

@@ -23,7 +23,6 @@ final class Slot implements Runnable {
     private static final int RESET = 0x02;
     private static final int ATR = 0x04;
     private static final long RETRY_NS = 50_000_000;
-    private static final byte[] NO_POWER = {0x6F, 0x00};
 
     private final InetSocketAddress reader;
     private final boolean talks;
@@ -180,10 +179,10 @@ final class Slot implements Runnable {
                 }
                 return null;
             default:
-                if (card == null) {
+                if (!powered) { // a card without power is mute: the reader is to find it gone
                     throw new PowerCut();
                 }
-                return powered ? card.transmit(message) : NO_POWER;
+                return card.transmit(message);
         }
     }
 }
