@@ -100,7 +100,7 @@ def test_an_unknown_switch_is_asked_about_at_once_then_hourly_for_a_day(house: H
     schedule = audits(house, 365 * DAY_S)
     command = house.switch(deadline_s=30)
     house.event(command, "sent")
-    house.later(3600 + 120)
+    house.later(3600 + 300)
     assert house.state(command) == "UNKNOWN"
     for _ in range(2):
         assert schedule.queue_due() == ["demo"]
@@ -111,3 +111,28 @@ def test_an_unknown_switch_is_asked_about_at_once_then_hourly_for_a_day(house: H
         house.now_us += ASK_AGAIN_US + 1
     house.now_us += ASK_UNTIL_US
     assert schedule.queue_due() == []
+
+
+def test_a_device_away_for_days_is_asked_about_its_unknown_switch_when_it_comes(house: House) -> None:
+    """Whatever the schedule is: there is none here."""
+    house.attach()
+    command = house.switch(deadline_s=30)
+    house.event(command, "sent")
+    house.later(DAY_S)
+    assert house.state(command) == "UNKNOWN"
+    house.now_us += 3 * DAY_US
+    house.attach()
+    (asked, *_) = house.store.commands("demo").commands
+    assert (asked.kind, asked.actor) == ("audit", "schedule")
+    house.attach()
+    assert house.store.commands("demo").commands[0] == house.store.command("demo", asked.command_id), "one outstanding"
+    house.event(asked, "result", outcome="executed", evidence={})
+    house.attach()
+    assert len(house.store.commands("demo").commands) == 2, "not again within the hour"
+    house.now_us += ASK_AGAIN_US
+    house.attach()
+    assert len(house.store.commands("demo").commands) == 3
+    house.event(command, "result", outcome="rolled_back")
+    house.now_us += DAY_US
+    house.attach()
+    assert len(house.store.commands("demo").commands) == 3, "nothing is unknown any more"

@@ -8,13 +8,14 @@ import pytest
 from prometheus_client import REGISTRY
 from simway_backbone import open_log
 from simway_flask_app import commands as use_cases
+from simway_flask_app.clock import utc_now_us
 from simway_flask_app.device_events import SEALS_MAX
-from simway_flask_app.dispatcher import EXPIRE_GRACE_US
+from simway_flask_app.dispatcher import CAUGHT_UP_US, EXPIRE_GRACE_US
 from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.store.accepting import ANSWER_GRACE_US
 from simway_flask_app.store.port import Command, NotCancellable
 from simway_flask_app.store.schema import dead_letters
-from simway_protocol.commands import BodyType, Kind, decode_body, verify_command
+from simway_protocol.commands import SWITCH_FLOOR_MAX_S, BodyType, Kind, decode_body, verify_command
 from simway_protocol.identity import derive_device_key
 from simway_protocol.messages import Attached, CommandEvent, Detached, Inventory, decode, encode
 from simway_testing.ledger_house import ALPHA, BETA, MASTER, PROFILES, T0_US, House, inventory
@@ -109,7 +110,7 @@ def test_a_switch_is_confirmed_and_verified(house: House) -> None:
     confirm = house.downlink()[-1]
     body = decode_body(confirm.body)
     assert (confirm.type, confirm.counter, body.type, body.target_iccid) == ("confirm", 1, BodyType.CONFIRM, BETA)
-    assert confirm.expires_us == command.expires_us + 3 * 60_000_000
+    assert confirm.expires_us == command.expires_us + 3 * SWITCH_FLOOR_MAX_S * 1_000_000
     assert verify_command(derive_device_key(MASTER, "demo", 1), confirm.body, confirm.mac)
     assert house.event(command, "closed", iccid=BETA, outcome="closed", evidence={"proof": "bearer"}) == "VERIFIED"
     history = house.store.command_history(command.command_id)
@@ -268,11 +269,20 @@ def test_an_answer_that_waits_to_be_read_comes_before_the_clock(house: House) ->
     assert house.state(command) == "SENT"
 
 
+def test_what_is_late_expires_though_events_keep_coming(house: House) -> None:
+    command = house.switch(expires_in_s=1)
+    house.now_us = utc_now_us() + CAUGHT_UP_US // 2
+    assert house.now_us > command.expires_us + EXPIRE_GRACE_US
+    house.log.append("device-events", 0, [(b"other", encode(Detached("other", 64, "udp", "idle", house.now_us)))]).result(5)
+    assert house.dispatcher.turn(poll_s=1.0) == 1
+    assert house.state(command) == "EXPIRED"
+
+
 def test_silence_after_sending_is_unknown_and_a_late_answer_resolves_it(house: House) -> None:
     house.attach()
     command, following = house.switch(expires_in_s=10, deadline_s=30), house.ping()
     house.event(command, "sent")
-    house.later(39)
+    house.later(9 + SWITCH_FLOOR_MAX_S)
     assert house.state(command) == "SENT"
     house.later(2 + ANSWER_GRACE_US / 1e6)
     assert house.state(command) == "UNKNOWN"

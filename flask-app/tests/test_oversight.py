@@ -203,7 +203,9 @@ def anchors_in_the_log(house: House) -> list[AuditAnchor]:
 
 
 def test_the_head_is_anchored_when_it_moved_and_once_a_day(house: House) -> None:
-    anchors = Anchors(house.store, SIGNER, now_us=lambda: house.now_us)
+    anchors = Anchors(house.store, SIGNER, house.events.noted, now_us=lambda: house.now_us)
+    assert not anchors.anchor(), "not before somebody has looked into the log"
+    house.turn()
     assert anchors.anchor()
     assert not anchors.anchor()
     house.now_us += REPEAT_US + 1
@@ -222,7 +224,8 @@ def test_the_head_is_anchored_when_it_moved_and_once_a_day(house: House) -> None
 def cut(house: House, last: int) -> None:
     """What an older copy of the database would bring back: the trail up to ``last``, and nothing of what came later."""
     with house.store.transaction() as connection:
-        connection.exec_driver_sql("DROP TRIGGER IF EXISTS audit_trail_no_delete")
+        for table in ("audit_trail", "audit_anchors"):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_no_delete")
         connection.exec_driver_sql(f"DELETE FROM audit_trail WHERE seq > {last}")
         connection.exec_driver_sql(f"DELETE FROM audit_anchors WHERE seq > {last}")
         connection.exec_driver_sql(
@@ -231,7 +234,7 @@ def cut(house: House, last: int) -> None:
 
 
 def test_a_trail_that_was_cut_while_the_dispatcher_was_out_is_noticed(house: House) -> None:
-    anchors = Anchors(house.store, SIGNER, now_us=lambda: house.now_us)
+    anchors = Anchors(house.store, SIGNER, house.events.noted, now_us=lambda: house.now_us)
     for _ in range(3):
         house.ping()
     anchors.anchor()
@@ -247,10 +250,29 @@ def test_a_trail_that_was_cut_while_the_dispatcher_was_out_is_noticed(house: Hou
     anchors.anchor()
     house.turn()
     assert len(house.store.alarms(over=False).alarms) == 1, "growing again does not end it"
+    assert len(anchors_in_the_log(house)) == 1, "and what lacks a signed entry is not signed again"
     house.now_us += KEPT_US
     house.ping()
-    anchors.anchor()
+    assert anchors.anchor(), "the log has forgotten it"
     assert not house.store.alarms(over=False).alarms
+
+
+def test_a_trail_that_was_cut_under_a_running_dispatcher_is_noticed_and_not_signed(house: House) -> None:
+    anchors = Anchors(house.store, SIGNER, house.events.noted, now_us=lambda: house.now_us)
+    for _ in range(3):
+        house.ping()
+    assert anchors.anchor()
+    house.turn()
+    (anchor,) = anchors_in_the_log(house)
+    cut(house, 2)
+    house.ping()
+    assert house.store.verify_audit(SIGNER).broken is None, "by itself it holds"
+    for _ in range(2):
+        assert not anchors.anchor()
+        house.turn()
+    (alarm,) = house.store.alarms(over=False).alarms
+    assert (alarm.kind, alarm.subject) == ("audit_trail", f"{anchor.seq} {anchor.hash}")
+    assert len(anchors_in_the_log(house)) == 1
 
 
 def test_an_anchor_that_nobody_here_signed_says_nothing(house: House) -> None:

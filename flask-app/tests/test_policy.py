@@ -29,7 +29,7 @@ profiles = st.builds(
 )  # fmt: skip
 facts = st.builds(
     Facts, st.sampled_from(ICCIDS), st.none() | st.lists(profiles, max_size=4, unique_by=lambda item: item.iccid),
-    st.sampled_from(["", *ICCIDS]), st.sampled_from(["", *ICCIDS]), st.sampled_from(["", "00" * 16]),
+    st.sampled_from(["", *ICCIDS]), st.sampled_from(["", "00" * 16]), st.sampled_from(["", "11" * 16]),
     st.lists(st.integers(NOW_US - DAY_US + 1, NOW_US), max_size=4).map(sorted),
 )  # fmt: skip
 
@@ -45,10 +45,8 @@ def reason(known: Facts, *, forced: bool = False, cap: int = 3) -> str:
         ({}, "", True),
         ({"profiles": None}, "no_inventory", True),
         ({"profiles": THREE[:2]}, "no_fallback", True),
-        ({"profiles": (profile(ACTIVE, fallback=True), profile(TARGET))}, "", True),
+        ({"profiles": (profile(ACTIVE, fallback=True), profile(TARGET))}, "no_fallback", True),
         ({"profiles": (profile(ACTIVE), profile(TARGET, fallback=True))}, "no_fallback", True),
-        ({"profiles": THREE[:2], "fallback_iccid": ACTIVE}, "", True),
-        ({"profiles": THREE[:2], "fallback_iccid": OTHER}, "no_fallback", True),
         ({"profiles": (*THREE[:2], profile(THIRD, "test"))}, "no_fallback", True),
         ({"profiles": (*THREE[:2], profile(THIRD, "provisioning"))}, "no_fallback", True),
         ({"profiles": (profile(ACTIVE), profile(TARGET, "test"), profile(THIRD))}, "test_profile", True),
@@ -57,7 +55,9 @@ def reason(known: Facts, *, forced: bool = False, cap: int = 3) -> str:
         ({"profiles": (profile(ACTIVE, rules=[KEEP_ENABLED]), *THREE[1:])}, "policy", False),
         ({"profiles": (profile(ACTIVE), profile(TARGET, rules=[KEEP_ENABLED]), profile(THIRD))}, "policy", False),
         ({"profiles": (profile(ACTIVE, rules=[KEEP_INSTALLED]), *THREE[1:])}, "", True),
+        ({"profiles": (profile(ACTIVE), profile(TARGET, "provisioning"), profile(THIRD))}, "provisioning_profile", True),
         ({"open_switch": "00" * 16}, "device_busy", False),
+        ({"unknown_switch": "00" * 16}, "device_busy", True),
         ({"switch_times_us": (NOW_US - 3, NOW_US - 2, NOW_US - 1)}, "daily_cap", False),
         ({"switch_times_us": (NOW_US - 2, NOW_US - 1)}, "", True),
     ],
@@ -90,7 +90,8 @@ def test_a_switch_that_goes_on_unforced_leaves_a_way_back(known: Facts) -> None:
     if reason(known, cap=0):
         return
     assert known.profiles is not None
-    left = [item for item in known.profiles if item.iccid != known.target and item.profile_class == "operational"]
+    tried = (known.target, known.active_iccid)
+    left = [item for item in known.profiles if item.iccid not in tried and item.profile_class == "operational"]
     assert has_fallback(known)
     assert left
     target = [item for item in known.profiles if item.iccid == known.target]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 from simway_flask_app.twin import OF_TWIN, SEVERITIES, Expected, Kind, OpenSwitch, Reported, findings
@@ -30,13 +32,16 @@ reports = st.builds(
     st.lists(st.sampled_from(ICCIDS), unique=True), st.sampled_from(["", *ICCIDS]), st.sampled_from([EID, OTHER_EID, ""]),
     st.sampled_from(["", *ICCIDS]),
 )  # fmt: skip
-switches = st.none() | st.builds(OpenSwitch, st.just(COMMAND), st.just("EXECUTED"), st.booleans())
+switches = st.lists(
+    st.builds(OpenSwitch, st.sampled_from([COMMAND, "ee" * 16]), st.just("EXECUTED"), st.booleans()),
+    unique_by=lambda switch: switch.command_id,
+)
 
 
 def kinds(
-    expected: Expected, told: Reported | None, switch: OpenSwitch | None = None, journal: str = ""
+    expected: Expected, told: Reported | None, switches: Sequence[OpenSwitch] = (), journal: str = ""
 ) -> list[tuple[str, str]]:
-    return [(item.kind.value, item.subject) for item in findings(expected, told, switch, journal)[0]]
+    return [(item.kind.value, item.subject) for item in findings(expected, told, switches, journal)[0]]
 
 
 def test_each_alarm() -> None:
@@ -50,20 +55,20 @@ def test_each_alarm() -> None:
     ]
     assert kinds(EXPECTED, reported(ALPHA, BETA, test=ALPHA)) == [("test_profile", ALPHA)]
     assert kinds(EXPECTED, reported(ALPHA, BETA, test=BETA)) == [], "a test profile that is disabled does no harm"
-    assert kinds(EXPECTED, QUIET, OpenSwitch(COMMAND, "UNKNOWN", True)) == [("journal_open", COMMAND)]
-    assert kinds(EXPECTED, QUIET, OpenSwitch(COMMAND, "UNKNOWN", True), COMMAND) == [("journal_open", COMMAND)]
-    assert kinds(EXPECTED, QUIET, None, "ff" * 16) == [("journal_open", "ff" * 16)]
+    assert kinds(EXPECTED, QUIET, [OpenSwitch(COMMAND, "UNKNOWN", True)]) == [("journal_open", COMMAND)]
+    assert kinds(EXPECTED, QUIET, [OpenSwitch(COMMAND, "UNKNOWN", True)], COMMAND) == [("journal_open", COMMAND)]
+    assert kinds(EXPECTED, QUIET, [], "ff" * 16) == [("journal_open", "ff" * 16)]
 
 
 def test_while_a_switch_is_open_nobody_judges_which_profile_is_active() -> None:
-    found, undecided = findings(EXPECTED, reported(ALPHA, BETA, active=BETA), OpenSwitch(COMMAND, "EXECUTED", False))
+    found, undecided = findings(EXPECTED, reported(ALPHA, BETA, active=BETA), [OpenSwitch(COMMAND, "EXECUTED", False)])
     assert (found, undecided) == ([], {Kind.ACTIVE_PROFILE})
     overdue = OpenSwitch(COMMAND, "EXECUTED", True)
-    assert kinds(EXPECTED, reported(ALPHA, BETA, active=BETA), overdue) == [("journal_open", COMMAND), ("active_profile", BETA)]
+    assert kinds(EXPECTED, reported(ALPHA, BETA, active=BETA), [overdue]) == [("journal_open", COMMAND), ("active_profile", BETA)]
 
 
 def test_without_a_report_only_the_journal_can_be_judged() -> None:
-    found, undecided = findings(Expected("", "", ()), None, None)
+    found, undecided = findings(Expected("", "", ()), None)
     assert found == []
     assert undecided == frozenset(OF_TWIN) - {Kind.JOURNAL_OPEN}
 
@@ -76,9 +81,9 @@ def test_what_is_accepted_as_reported_raises_nothing_but_the_test_alarm(told: Re
 
 @given(expectations, reports, switches, st.sampled_from(["", COMMAND, "ff" * 16]))
 def test_findings_are_the_differences_each_once(
-    expected: Expected, told: Reported, switch: OpenSwitch | None, journal: str
+    expected: Expected, told: Reported, switches: list[OpenSwitch], journal: str
 ) -> None:
-    found, undecided = findings(expected, told, switch, journal)
+    found, undecided = findings(expected, told, switches, journal)
     named = [(item.kind, item.subject) for item in found]
     assert len(set(named)) == len(named)
     assert not {item.kind for item in found} & undecided
@@ -91,4 +96,6 @@ def test_findings_are_the_differences_each_once(
     assert appeared == (held - set(expected.profiles) if same_card else set())
     assert vanished == (set(expected.profiles) - held if same_card else set())
     drifts = bool(expected.iccid) and expected.iccid != told.active_iccid
-    assert (Kind.ACTIVE_PROFILE in dict(named)) == (drifts and (switch is None or switch.overdue))
+    late = {switch.command_id for switch in switches if switch.overdue}
+    assert late <= {subject for kind, subject in named if kind is Kind.JOURNAL_OPEN}, "all of them, not the newest alone"
+    assert (Kind.ACTIVE_PROFILE in dict(named)) == (drifts and all(switch.overdue for switch in switches))

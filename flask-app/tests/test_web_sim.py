@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simway_flask_app.anchors import Anchors, Noted, raise_alarm
 from simway_flask_app.ledger import Event
 from simway_flask_app.store import registry, twins
-from simway_flask_app.trail import Head, is_signed
+from simway_flask_app.store.port import StoreError
+from simway_flask_app.trail import EMPTY, Head, is_signed
+from simway_flask_app.web.problems import FAILED
 from simway_protocol.identity import derive_device_key
 from simway_protocol.messages import KEEP_ENABLED, Inventory, Profile
 from simway_protocol.sim.report import SwitchWord
@@ -21,6 +24,7 @@ SIM = f"{API}/devices/{DEVICE}/sim"
 ALPHA, BETA, GAMMA = ICCIDS
 EID = "89049032000001000000012345678901"
 SWITCH = {"kind": "switch", "iccid": BETA}
+HEAD = {"seq": 0, "hash": "00" * 32}
 FORCE = {"force": True, "reason": "on the bench, with a cable"}
 
 
@@ -89,6 +93,7 @@ def test_a_switch_that_a_rule_forbids_is_refused_unless_a_person_has_a_reason(
     "body",
     [
         SWITCH | {"force": True}, SWITCH | {"force": True, "reason": " "}, SWITCH | {"reason": "because"},
+        SWITCH | {"force": True, "reason": "…!"},
         SWITCH | {"force": True, "reason": "a\nb"}, SWITCH | {"force": True, "reason": "x" * 501}, {"kind": "ping"} | FORCE,
     ],
 )  # fmt: skip
@@ -140,8 +145,8 @@ def test_the_twin_shows_what_is_and_what_shall_be(site: Site) -> None:
 
 def test_what_is_desired_raises_and_ends_alarms(site: Site) -> None:
     report(site, *THREE)
-    shown = site.client.put(f"{SIM}/desired", json={"iccid": BETA, "fallback_iccid": GAMMA, "eid": EID[::-1]}).get_json()
-    assert (shown["desired"]["source"], shown["desired"]["fallback_iccid"]) == ("person", GAMMA)
+    shown = site.client.put(f"{SIM}/desired", json={"iccid": BETA, "eid": EID[::-1]}).get_json()
+    assert (shown["desired"]["source"], shown["desired"]["iccid"]) == ("person", BETA)
     assert [alarm["kind"] for alarm in shown["alarms"]] == ["eid_changed", "active_profile"]
     device = site.client.get(f"{API}/devices/{DEVICE}").get_json()
     listed = site.client.get(f"{API}/devices").get_json()["devices"][0]
@@ -160,7 +165,6 @@ def test_what_is_desired_raises_and_ends_alarms(site: Site) -> None:
     ("body", "status", "reason"),
     [
         ({"iccid": "8988211000000000099"}, 404, "unknown_profile"),
-        ({"fallback_iccid": "8988211000000000099"}, 404, "unknown_profile"),
         ({"fallback_iccid": GAMMA}, 422, "bad_request"),
         ({"iccid": "12"}, 422, "bad_request"),
         ({"eid": "12"}, 422, "bad_request"),
@@ -174,11 +178,26 @@ def test_what_cannot_be_desired_is_refused(site: Site, body: Any, status: int, r
     assert (response.status_code, response.get_json()["reason"]) == (status, reason)
 
 
-def test_a_fallback_that_a_person_names_lets_a_switch_through(site: Site) -> None:
-    report(site, *THREE[:2])
+def test_the_fallback_attribute_of_the_active_profile_is_no_way_back(site: Site) -> None:
+    report(site, profile(ALPHA, fallback=True), profile(BETA))
     assert refusal(site.client.post(COMMANDS, json=SWITCH)) == (409, "no_fallback")
-    assert site.client.put(f"{SIM}/desired", json={"fallback_iccid": ALPHA}).status_code == 200
-    assert site.client.post(COMMANDS, json=SWITCH).status_code == 202
+
+
+def test_a_switch_whose_end_is_unknown_is_cleared_up_before_the_next(site: Site) -> None:
+    report(site, *THREE)
+    first = site.client.post(COMMANDS, json=SWITCH).get_json()
+    site.happen(first["id"], Event.SENT, Event.LAPSE)
+    response = site.client.post(COMMANDS, json=SWITCH)
+    assert refusal(response) == (409, "device_busy")
+    assert response.get_json()["forcible"]
+    assert "audit" in response.get_json()["detail"]
+    second = site.client.post(COMMANDS, json=SWITCH | FORCE).get_json()
+    assert second["state"] == "QUEUED"
+    busy = site.client.post(COMMANDS, json=SWITCH | FORCE)
+    assert refusal(busy) == (409, "device_busy")
+    assert "forcible" not in busy.get_json()
+    alarms = site.client.get(SIM).get_json()["alarms"]
+    assert [(alarm["kind"], alarm["subject"]) for alarm in alarms] == [("journal_open", first["id"])]
 
 
 # --- the SIM's own word --------------------------------------------------------------------------------------------------
@@ -235,6 +254,43 @@ def test_the_trail_is_listed_and_verified(site: Site) -> None:
     assert verdict["head"] == {"seq": 5, "hash": entries[0]["hash"]}
 
 
+def test_one_verification_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes while the first is under way."""
+    told: list[Any] = []
+    verify = site.store.verify_audit
+
+    def meanwhile(*given: Any) -> Any:
+        told.extend((site.client.get(f"{API}/audit/verify"), site.client.post(f"{API}/audit/verify", json=HEAD)))
+        return verify(*given)
+
+    monkeypatch.setattr(site.store, "verify_audit", meanwhile)
+    assert site.client.get(f"{API}/audit/verify").get_json()["ok"] is True
+    assert [(answer.status_code, answer.headers["Retry-After"]) for answer in told] == [(429, "5")] * 2
+    monkeypatch.undo()
+    assert site.client.get(f"{API}/audit/verify").status_code == 200
+
+
+def test_the_platforms_own_alarms_are_asked_for_apart(site: Site) -> None:
+    report(site, profile(ALPHA))
+    report(site, profile(BETA), active=BETA)
+    with site.store.deciding() as connection:
+        raise_alarm(connection, Head(7, "00" * 32), site.now_us())
+    (alarm,) = site.client.get(f"{API}/alarms", query_string={"scope": "platform"}).get_json()["alarms"]
+    assert (alarm["device"], alarm["kind"]) == ("", "audit_trail")
+    assert len(site.client.get(f"{API}/alarms").get_json()["alarms"]) == 4
+    both = site.client.get(f"{API}/alarms", query_string={"scope": "platform", "device": DEVICE})
+    assert both.status_code == 422
+
+
+def test_what_the_driver_says_stays_here(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StoreError('relation "alarms" of user simway does not exist')
+
+    monkeypatch.setattr(site.store, "alarms", refuse)
+    response = site.client.get(f"{API}/alarms")
+    assert (response.status_code, response.get_json()["detail"]) == (500, FAILED)
+
+
 def test_who_noted_a_head_needs_to_trust_nobody(site: Site) -> None:
     noted = site.client.get(f"{API}/audit/verify").get_json()["head"]
     assert site.client.post(f"{API}/audit/verify", json=noted).get_json()["ok"] is True
@@ -245,10 +301,9 @@ def test_who_noted_a_head_needs_to_trust_nobody(site: Site) -> None:
 
 
 def test_a_signature_can_be_checked_with_the_public_key_alone(site: Site) -> None:
-    from simway_flask_app.anchors import Anchors
     from simway_flask_app.web.app import services_of
 
-    Anchors(site.store, services_of(site.app).signer, now_us=site.now_us).anchor()
+    Anchors(site.store, services_of(site.app).signer, Noted(EMPTY), now_us=site.now_us).anchor()
     verdict = site.client.get(f"{API}/audit/verify").get_json()
     signed = verdict["signed"]
     assert is_signed(verdict["public_key"], Head(signed["seq"], signed["hash"]), signed["signature"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,11 @@ def meddle(store: SqlStore, statement: str) -> None:
     """Does to the trail what its owner could: takes the guard away first."""
     with store.transaction() as connection:
         if store.is_sqlite:
-            for verb in ("update", "delete"):
-                connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS audit_trail_no_{verb}")
+            for table, verb in product(("audit_trail", "audit_anchors"), ("update", "delete")):
+                connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_no_{verb}")
         else:
-            connection.exec_driver_sql("ALTER TABLE audit_trail DISABLE TRIGGER ALL")
+            for table in ("audit_trail", "audit_anchors"):
+                connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         connection.exec_driver_sql(statement)
 
 
@@ -203,7 +205,7 @@ def test_a_refusal_queues_nothing_and_is_in_the_trail(store: SqlStore, device: s
 def test_the_judge_sees_the_facts_of_the_same_transaction(store: SqlStore, device: str) -> None:
     store.add_device(device, name="", now_us=T0_US)
     hold(store, device, ALPHA, BETA)
-    store.set_desired(device, iccid="", fallback_iccid=BETA, eid="", actor="api", now_us=T0_US)
+    store.set_desired(device, iccid="", eid="", actor="api", now_us=T0_US)
     seen = []
 
     def judge(facts: Any) -> Verdict:
@@ -215,7 +217,7 @@ def test_the_judge_sees_the_facts_of_the_same_transaction(store: SqlStore, devic
     store.add_command(new_command(device, "switch", target_iccid=GAMMA), now_us=T0_US + 2, judge=judge)
     assert (made.forced, made.force_reason, made.target_class) == (True, "on the bench", "operational")
     assert [profile.iccid for profile in seen[0].profiles] == [ALPHA, BETA]
-    assert (seen[0].active_iccid, seen[0].fallback_iccid, seen[0].open_switch) == (ALPHA, BETA, "")
+    assert (seen[0].active_iccid, seen[0].open_switch) == (ALPHA, "")
     assert (seen[1].open_switch, tuple(seen[1].switch_times_us)) == (made.command_id, (T0_US + 1,))
     store.request_cancel(device, made.command_id, actor="api", now_us=T0_US + 3)
     kinds = [row.entry.kind for row in store.audit(device=device).entries]
@@ -239,7 +241,7 @@ def test_the_first_report_says_what_belongs_there_and_later_ones_are_held_agains
     assert len(raised(store, device)) == 3, "an alarm is raised once"
     hold(store, device, ALPHA, GAMMA, active=GAMMA, eid=OTHER_EID)
     assert raised(store, device) == [("active_profile", GAMMA), ("eid_changed", OTHER_EID)]
-    twin = store.set_desired(device, iccid="", fallback_iccid="", eid="", actor="api", now_us=T0_US + 9)
+    twin = store.set_desired(device, iccid="", eid="", actor="api", now_us=T0_US + 9)
     assert twin.desired is not None
     assert (twin.desired.iccid, twin.desired.eid, twin.desired.source) == (GAMMA, OTHER_EID, "person")
     assert raised(store, device) == []
@@ -275,7 +277,7 @@ def test_twins_of_devices_that_nobody_registered(store: SqlStore) -> None:
     nobody = f"d-{uuid.uuid4().hex}"
     hold(store, nobody, ALPHA)
     for ask in (lambda: store.twin(nobody), lambda: store.set_desired(
-        nobody, iccid="", fallback_iccid="", eid="", actor="api", now_us=T0_US
+        nobody, iccid="", eid="", actor="api", now_us=T0_US
     )):  # fmt: skip
         with pytest.raises(UnknownDevice):
             ask()

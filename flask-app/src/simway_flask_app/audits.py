@@ -2,7 +2,8 @@
 
 A device has its own moment in the interval, by a hash of its id; and however many are late (after an outage, say), only so many
 are asked at a time as an even pace needs. Not asked: who is away, who has a switch open, who has an audit outstanding. A switch
-whose end is UNKNOWN is asked about at once, then hourly for a day: an audit tells what became of it.
+whose end is UNKNOWN is asked about at once, then hourly for a day, and when a device attaches with one: an audit tells what
+became of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from sqlalchemy import Connection, func, select
 
 from simway_flask_app import commands as use_cases
 from simway_flask_app.ledger import LAPSING, State
+from simway_flask_app.policy import Verdict
+from simway_flask_app.store import accepting
+from simway_flask_app.store.commands import queue
 from simway_flask_app.store.registry import ACTIVE
 from simway_flask_app.store.schema import commands, devices, sessions
 from simway_flask_app.store.sql import SqlStore
@@ -88,6 +92,21 @@ class Audits:
         except use_cases.DeviceRevoked:
             return
         self._asked[device] = now_us
+
+
+def ask_at_attach(connection: Connection, device: str, now_us: int) -> None:
+    """Queues an audit of a device that comes with a switch whose end is UNKNOWN, however long it was away, unless one was asked
+    since, in the last hour. Within a transaction of ``SqlStore.deciding``; whatever the interval is."""
+    table = commands.c
+    unknown = (table.device == device) & (table.kind == "switch") & (table.state == State.UNKNOWN.value)
+    since_us = connection.execute(select(func.max(table.updated_us)).where(unknown)).scalar()
+    if since_us is None:
+        return
+    asked = table.state.in_(_OPEN_AUDIT) | (table.created_us > max(since_us, now_us - ASK_AGAIN_US))
+    if connection.execute(select(table.command_id).where(table.device == device, table.kind == "audit", asked)).first():
+        return
+    wanted = use_cases.new_command(device, "audit", EXPIRES_MAX_S, ACTOR, now_us)
+    queue(connection, wanted, accepting.facts(connection, wanted, now_us), Verdict(None), now_us)
 
 
 def _asked_since(connection: Connection, since_us: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ import structlog
 from simway_protocol.messages import Attached, AuditAnchor, CommandEvent, Detached, DeviceEvent, Inventory
 from sqlalchemy import Connection, select
 
-from simway_flask_app import anchors, ledger
+from simway_flask_app import anchors, audits, ledger
 from simway_flask_app.ledger import Event, State
 from simway_flask_app.sealing import last_deadline_us, seal_confirm
 from simway_flask_app.store import alarms, commands, outbox, registry, trail, twins
@@ -29,10 +29,11 @@ DEVICE = "device"
 
 
 class DeviceEvents:
-    """Applies events. ``on_alarm`` is called when a device's report is not believed."""
+    """Applies events. ``on_alarm`` is called when a device's report is not believed. ``noted``: the newest signed head read."""
 
     def __init__(self, master_secret: bytes, *, on_alarm: Callable[[], object] = lambda: None) -> None:
         self.master_secret, self._on_alarm = master_secret, on_alarm
+        self.noted = anchors.Noted()
         self._signer = Signer.of(master_secret)
 
     def apply(self, connection: Connection, event: DeviceEvent, now_us: int) -> None:
@@ -41,6 +42,7 @@ class DeviceEvents:
             registry.note_attached(connection, event)
             twins.note_attached(connection, event.device, event.iccid, now_us)
             self._check_counter(connection, event.device, event.last_counter, event.t_us, now_us)
+            audits.ask_at_attach(connection, event.device, now_us)
         elif isinstance(event, Detached):
             registry.note_detached(connection, event)
         elif isinstance(event, Inventory):
@@ -164,15 +166,12 @@ class DeviceEvents:
         if not self._signer.verify(head, event.signature):
             log.error("an anchor of the audit trail that this platform did not sign", seq=event.seq)
             return
+        self.noted.see(head)
         if trail.stands(connection, head):
             trail.note_anchor(connection, head, event.signature, event.t_us)
             return
         log.error("the audit trail lacks an entry whose hash was signed and anchored", seq=event.seq)
-        text = (
-            f"Entry {event.seq} of the audit trail was signed and anchored in the log, and is missing or another one now: the "
-            "store was restored from an older copy, or the trail was tampered with. GET /api/v1/audit/verify says where."
-        )
-        alarms.sync(connection, "", [Finding(Kind.AUDIT_TRAIL, anchors.subject_of(head), text)], (), now_us)
+        anchors.raise_alarm(connection, head, now_us)
 
 
 def _reaches_back(connection: Connection, journal: dict[str, Any], row: Any, audit: Any) -> bool:

@@ -1,8 +1,9 @@
 """The dispatcher: the store's outbox into the log, and ``device-events`` into the ledger (design, section 8).
 
-One thread does it all in turn: events first, until none is left; then what the clock decides, so that nothing expires while its
-answer waits to be read; then sealing, one command outstanding per device; then the outbox. Each step is a transaction that can
-be repeated: a crash between two costs at most a message written twice, which every reader of the log bears.
+One thread does it all in turn: events first, until none is left or they are of this moment; then what the clock decides, so
+that nothing expires while its answer waits to be read; then sealing, one command outstanding per device; then the outbox. Each
+step is a transaction that can be repeated: a crash between two costs at most a message written twice, which every reader of the
+log bears.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from simway_flask_app.store.engine import is_passing
 from simway_flask_app.store.outbox import OutboxRow
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
+from simway_flask_app.store.schema import CANCELLING, HAS_TURN, UNSEALED, devices
 from simway_flask_app.store.schema import commands as commands_table
-from simway_flask_app.store.schema import devices
 from simway_flask_app.store.schema import outbox as outbox_table
 from simway_flask_app.store.sql import SqlStore
+from simway_flask_app.trail import EMPTY
 
 log = structlog.get_logger()
 
@@ -41,6 +43,8 @@ POLL_S = 0.02
 """The pace: so long may a new command wait before it is sealed."""
 EXPIRE_GRACE_US = 5_000_000
 """An unsent command expires here so long after its time: a gateway that sent it in time has said so by then."""
+CAUGHT_UP_US = 2_000_000
+"""Events younger than this leave nothing unread that ``EXPIRE_GRACE_US`` waits for, however many keep coming."""
 PUBLISH_TIMEOUT_S = 15.0
 RECORDS_MAX = 500
 ROWS_MAX = 500
@@ -53,15 +57,16 @@ RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 
 _C = commands_table.c
-_LOOK = select(
+LOOK = select(
     or_(
-        exists().where((_C.state == State.QUEUED.value) & _C.counter.is_(None)),
+        exists().where(UNSEALED),
         exists().where((_C.state == State.QUEUED.value) & (_C.expires_us < bindparam("late_us", type_=BigInteger))),
-        exists().where((_C.turn == 1) & (_C.answer_by_us < bindparam("now_us", type_=BigInteger))),
-        exists().where(_C.cancel_pending == 1),
+        exists().where(HAS_TURN & (_C.answer_by_us < bindparam("now_us", type_=BigInteger))),
+        exists().where(CANCELLING),
     ).label("work"),
     exists(select(outbox_table.c.id)).label("waiting"),
 )
+"""Whether anything is to be done: asked at every idle round, so it must never read all of the commands."""
 
 Report = Callable[[str, str | None], None]
 
@@ -121,8 +126,12 @@ class Dispatcher:
             return 0
         if records:
             self._take(records)
-        self._work(drained=not records)
+        self._work(caught_up=self._is_caught_up(records))
         return len(records)
+
+    def _is_caught_up(self, records: Sequence[Record]) -> bool:
+        """True when no answer can be waiting that came in time: nothing, or just what happened a moment ago, was left to read."""
+        return not records or abs(self._now_us() - max(record.appended_us for record in records)) <= CAUGHT_UP_US
 
     def close(self) -> None:
         """Frees the reader; the next ``turn`` begins at the stored positions."""
@@ -184,6 +193,7 @@ class Dispatcher:
             for record in found:
                 if b'"audit_anchor"' in record.value:
                     self._apply(connection, record, self._now_us())
+        self._events.noted.see(EMPTY)
         self._looked_back = True
 
     def _tail(self, partition: int, end: int) -> list[Record]:
@@ -259,18 +269,18 @@ class Dispatcher:
         self._next[gone.partition] = target
         reader.seek(gone.partition, target)
 
-    def _work(self, *, drained: bool) -> None:
+    def _work(self, *, caught_up: bool) -> None:
         """Overdue, cancel, seal, then the outbox: looked for by one query, so that an idle round takes no lock."""
         now_us = self._now_us()
         work, waiting = self._has_work(now_us)
         if work:
-            self._decide(now_us, drained=drained)
+            self._decide(now_us, caught_up=caught_up)
         if work or waiting:
             self.publish()
 
-    def _decide(self, now_us: int, *, drained: bool) -> None:
+    def _decide(self, now_us: int, *, caught_up: bool) -> None:
         with self._store.deciding() as connection:
-            if drained:
+            if caught_up:
                 self._expire(connection, now_us)
             for row in commands.to_cancel(connection, ROWS_MAX):
                 self._seal_cancel(connection, row, now_us)
@@ -280,7 +290,7 @@ class Dispatcher:
     def _has_work(self, now_us: int) -> tuple[bool, bool]:
         """Whether something is to be sealed, cancelled or given up; whether something waits in the outbox."""
         with self._store.reading() as connection:
-            found = connection.execute(_LOOK, {"now_us": now_us, "late_us": now_us - EXPIRE_GRACE_US}).one()
+            found = connection.execute(LOOK, {"now_us": now_us, "late_us": now_us - EXPIRE_GRACE_US}).one()
         return bool(found.work), bool(found.waiting)
 
     def _expire(self, connection: Connection, now_us: int) -> None:

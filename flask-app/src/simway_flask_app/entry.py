@@ -137,12 +137,13 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     store = _open_store(service, settings.store)
     opened = _open_log(service, settings.log_url, "dispatcher")
     _repeat(service, "gauges", LedgerGauges(store, now_us=now_us).measure, GAUGES_PERIOD_S)
-    _repeat(service, "anchors", Anchors(store, Signer.of(master_secret), now_us=now_us).anchor, ANCHOR_PERIOD_S)
+    events = DeviceEvents(master_secret, on_alarm=metrics.COUNTER_ALARMS.inc)
+    anchors = Anchors(store, Signer.of(master_secret), events.noted, now_us=now_us)
+    _repeat(service, "anchors", anchors.anchor, ANCHOR_PERIOD_S)
     _repeat(service, "overdue", lambda: refresh_overdue(store, now_us()), OVERDUE_PERIOD_S)
     if settings.audit_interval_s:
         audits = Audits(store, settings.audit_interval_s, now_us=now_us)
         _repeat(service, "audits", audits.queue_due, AUDITS_PERIOD_S)
-    events = DeviceEvents(master_secret, on_alarm=metrics.COUNTER_ALARMS.inc)
     Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set).run()
 
 

@@ -2,7 +2,8 @@
 
 A refusal has a stable reason for programs and a text that tells a person what to do. Some rules a person may set aside with
 ``force`` and a reason, since only they know what the card does not tell: ``no_inventory``, ``test_profile``, ``unknown_class``,
-``no_fallback``. Not so ``device_busy``, ``policy`` (the card would refuse) and ``daily_cap`` (it stops what presses again and again).
+``provisioning_profile``, ``no_fallback``, and ``device_busy`` where the end of a switch is not known. Not so ``device_busy``
+while one is under way, ``policy`` (the card would refuse) and ``daily_cap`` (it stops what presses again and again).
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ SWITCHES_PER_DAY_DEFAULT = 10
 class Facts(NamedTuple):
     """What is known of a device when a switch is asked for.
 
-    ``profiles``: None before the first inventory. ``open_switch``: command id of a switch that is not over, or empty.
+    ``profiles``: None before the first inventory. ``open_switch``: command id of a switch that is under way, or empty;
+    ``unknown_switch``: of one whose end is UNKNOWN.
     ``switch_times_us``: when the switches of the last 24 hours were accepted, rolled back ones too, oldest first.
     """
 
     target: str
     profiles: Sequence[Profile] | None = None
     active_iccid: str = ""
-    fallback_iccid: str = ""
     open_switch: str = ""
+    unknown_switch: str = ""
     switch_times_us: Sequence[int] = ()
 
 
@@ -61,8 +63,8 @@ def judge(facts: Facts, *, forced: bool, switches_per_day: int, now_us: int) -> 
 
 def has_fallback(facts: Facts) -> bool:
     """True when the device finds a profile to go back to even if both the target and the present one fail it."""
-    others = [item for item in facts.profiles or () if item.iccid != facts.target and item.profile_class == "operational"]
-    return any(item.fallback or item.iccid == facts.fallback_iccid or item.iccid != facts.active_iccid for item in others)
+    tried = (facts.target, facts.active_iccid)
+    return any(item.iccid not in tried and item.profile_class == "operational" for item in facts.profiles or ())
 
 
 def _refusals(facts: Facts, switches_per_day: int, now_us: int) -> Iterator[Refusal]:
@@ -75,6 +77,13 @@ def _refusals(facts: Facts, switches_per_day: int, now_us: int) -> Iterator[Refu
     yield from _policy(facts)
     if switches_per_day and len(facts.switch_times_us) >= switches_per_day:
         yield _capped(facts, switches_per_day, now_us)
+    if facts.unknown_switch:
+        yield Refusal(
+            "device_busy",
+            f"What became of switch {facts.unknown_switch} of this device is not known: it may still be under way. Queue an "
+            'audit first ({"kind": "audit"}), which tells, or send "force": true with a "reason".',
+            forcible=True,
+        )
     if facts.profiles is None:
         yield Refusal(
             "no_inventory",
@@ -87,9 +96,8 @@ def _refusals(facts: Facts, switches_per_day: int, now_us: int) -> Iterator[Refu
     if not has_fallback(facts):
         yield Refusal(
             "no_fallback",
-            "Besides the profile to switch to, the SIM has none that is marked as fallback, and no further operational one: "
-            "if this switch and the way back fail, the device is out of reach. Put another profile on the SIM, name one by PUT "
-            '…/sim/desired ("fallback_iccid"), or send "force": true with a "reason".',
+            "Besides the profile to switch to and the active one, the SIM has no operational profile: if this switch and the way "
+            'back fail, the device is out of reach. Put another profile on the SIM, or send "force": true with a "reason".',
             forcible=True,
         )
 
@@ -130,6 +138,13 @@ def _class_of_target(facts: Facts) -> Iterator[Refusal]:
             "test_profile",
             f"Profile {facts.target} is of the test class: its keys are public, and no carrier serves it. Choose an operational "
             'profile, or send "force": true with a "reason".',
+            forcible=True,
+        )
+    if target is not None and target.profile_class == "provisioning":
+        yield Refusal(
+            "provisioning_profile",
+            f"Profile {facts.target} is of the provisioning class: it reaches the provider's download server, and mostly nothing "
+            'else. Choose an operational profile, or send "force": true with a "reason".',
             forcible=True,
         )
     if target is not None and target.profile_class == "unknown":

@@ -76,29 +76,30 @@ class Finding(NamedTuple):
 
 
 def findings(
-    expected: Expected, reported: Reported | None, switch: OpenSwitch | None, journal_open: str = ""
+    expected: Expected, reported: Reported | None, switches: Sequence[OpenSwitch] = (), journal_open: str = ""
 ) -> tuple[list[Finding], frozenset[Kind]]:
     """What is wrong now, and the kinds that cannot be judged now: their alarms stay as they are.
 
-    ``switch``: the device's newest switch while it is not over. ``journal_open``: a command id that the device's journal shows
+    ``switches``: those of the device that are not over. ``journal_open``: a command id that the device's journal shows
     as an open switch, though the ledger does not.
     """
-    found = list(_journal(switch, journal_open))
+    found = list(_journal(switches, journal_open))
     if reported is None:
         return found, frozenset(OF_TWIN) - {Kind.JOURNAL_OPEN}
     found += _card(expected, reported)
     found += _test(reported)
-    if switch is not None and not switch.overdue:
+    if any(not switch.overdue for switch in switches):
         return found, frozenset({Kind.ACTIVE_PROFILE})
     found += _active(expected, reported)
     return found, frozenset()
 
 
-def _journal(switch: OpenSwitch | None, journal_open: str) -> Iterator[Finding]:
-    if switch is not None and switch.overdue:
-        text = f"Switch {switch.command_id} is {switch.state}, and its time is over. An audit tells what became of it."
-        yield Finding(Kind.JOURNAL_OPEN, switch.command_id, text)
-    if journal_open and (switch is None or switch.command_id != journal_open):
+def _journal(switches: Sequence[OpenSwitch], journal_open: str) -> Iterator[Finding]:
+    for switch in switches:
+        if switch.overdue:
+            text = f"Switch {switch.command_id} is {switch.state}, and its time is over. An audit tells what became of it."
+            yield Finding(Kind.JOURNAL_OPEN, switch.command_id, text)
+    if journal_open and journal_open not in [switch.command_id for switch in switches]:
         text = f"The device's journal shows switch {journal_open} as open; here it is over, or unknown."
         yield Finding(Kind.JOURNAL_OPEN, journal_open, text)
 

@@ -7,7 +7,7 @@ from typing import Any
 from simway_protocol.commands import SWITCH_FLOOR_MAX_S
 from sqlalchemy import Connection, func, insert, select
 
-from simway_flask_app.ledger import LAPSING, State
+from simway_flask_app.ledger import State
 from simway_flask_app.policy import DAY_US, Facts, Refusal, Verdict
 from simway_flask_app.store import registry, trail, twins
 from simway_flask_app.store.port import NewCommand
@@ -16,7 +16,6 @@ from simway_flask_app.twin import profile_of
 
 ANSWER_GRACE_US = 30_000_000
 """Added to a command's last moment before silence is called UNKNOWN: what is under way shall arrive."""
-_OPEN = tuple(state.value for state in (State.QUEUED, *LAPSING))
 _NEVER_BEGUN = (State.CANCELLED.value, State.EXPIRED.value)
 """Switches that the device never began do not count against the daily cap."""
 
@@ -24,10 +23,10 @@ _NEVER_BEGUN = (State.CANCELLED.value, State.EXPIRED.value)
 def facts(connection: Connection, command: NewCommand, now_us: int) -> Facts:
     """What is known of the device now. Raises ``UnknownDevice``."""
     detail = registry.detail(connection, command.device)
-    desired = twins.desired_of(connection, command.device)
     table = commands.c
-    switches = select(table.command_id).where(table.device == command.device, table.kind == "switch")
-    open_switch = connection.execute(switches.where(table.state.in_(_OPEN)).limit(1)).scalar()
+    switches = twins.open_switches(connection, command.device, now_us)
+    unknown = [switch.command_id for switch in switches if switch.state == State.UNKNOWN]
+    open_ = [switch.command_id for switch in switches if switch.state != State.UNKNOWN]
     recent = (
         select(table.created_us)
         .where(table.device == command.device, table.kind == "switch", table.created_us > now_us - DAY_US)
@@ -36,7 +35,7 @@ def facts(connection: Connection, command: NewCommand, now_us: int) -> Facts:
     )
     return Facts(
         command.target_iccid, None if detail.inventory is None else detail.inventory.profiles, detail.active_iccid,
-        "" if desired is None else desired.fallback_iccid, open_switch or "", tuple(connection.execute(recent).scalars()),
+        open_[0] if open_ else "", unknown[0] if unknown else "", tuple(connection.execute(recent).scalars()),
     )  # fmt: skip
 
 

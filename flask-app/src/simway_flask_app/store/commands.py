@@ -23,7 +23,7 @@ from simway_flask_app.store.port import (
     NotCancellable,
     UnknownCommand,
 )
-from simway_flask_app.store.schema import command_history, commands
+from simway_flask_app.store.schema import CANCELLING, HAS_TURN, UNSEALED, command_history, commands
 
 PROOF = ("proof", "iccid_before", "iccid_after")
 """What a RESULT tells that VERIFIED repeats: how it is known that the switch stands, and what it led from and to."""
@@ -42,9 +42,7 @@ class Commands:
             known = accepting.facts(connection, command, now_us)
             verdict = Verdict(None) if judge is None else judge(known)
             if verdict.refusal is None:
-                accepting.add(connection, command, known, now_us)
-                note(connection, command.command_id, now_us, command.actor, "created", State.QUEUED)
-                accepting.note_accepted(connection, command, known, verdict, now_us)
+                queue(connection, command, known, verdict, now_us)
                 return _command(find(connection, command.command_id))
             accepting.note_refused(connection, command, verdict.refusal, now_us)
         raise CommandRefused(verdict.refusal)
@@ -96,6 +94,13 @@ class Commands:
             if state is not State.CANCELLED:
                 _cancel(connection, row, state, actor, now_us)
             return _command(find(connection, command_id))
+
+
+def queue(connection: Connection, command: NewCommand, known: Facts, verdict: Verdict, now_us: int) -> None:
+    """Takes a command on. Within a transaction of ``SqlStore.deciding``."""
+    accepting.add(connection, command, known, now_us)
+    note(connection, command.command_id, now_us, command.actor, "created", State.QUEUED)
+    accepting.note_accepted(connection, command, known, verdict, now_us)
 
 
 def _cancel(connection: Connection, row: Any, state: State, actor: str, now_us: int) -> None:
@@ -170,30 +175,29 @@ def proof(connection: Connection, command_id: str) -> dict[str, Any]:
 
 def to_seal(connection: Connection, limit: int) -> Sequence[Any]:
     """The oldest unsealed command of each device that has none outstanding; locked."""
-    busy = select(commands.c.device).where(commands.c.turn == 1)
-    queued = and_(commands.c.state == State.QUEUED.value, commands.c.counter.is_(None))
+    busy = select(commands.c.device).where(HAS_TURN)
     ranked = (
         select(
             commands.c.command_id,
             func.row_number().over(partition_by=commands.c.device, order_by=commands.c.seq).label("n"),
         )
-        .where(queued, commands.c.device.not_in(busy))
+        .where(UNSEALED, commands.c.device.not_in(busy))
         .subquery()
     )
-    query = select(commands).where(commands.c.command_id.in_(select(ranked.c.command_id).where(ranked.c.n == 1)), queued)
+    query = select(commands).where(commands.c.command_id.in_(select(ranked.c.command_id).where(ranked.c.n == 1)), UNSEALED)
     return connection.execute(query.order_by(commands.c.created_us).limit(limit).with_for_update()).all()
 
 
 def to_cancel(connection: Connection, limit: int) -> Sequence[Any]:
     """Sealed commands whose CANCEL is not sealed yet; locked."""
-    return connection.execute(select(commands).where(commands.c.cancel_pending == 1).limit(limit).with_for_update()).all()
+    return connection.execute(select(commands).where(CANCELLING).limit(limit).with_for_update()).all()
 
 
 def overdue(connection: Connection, answered_by_us: int, sent_by_us: int, limit: int) -> Sequence[Any]:
     """Commands whose time is over: unsent though they expired before ``sent_by_us``, or unanswered; locked."""
     late = and_(commands.c.state == State.QUEUED.value, commands.c.expires_us < sent_by_us)
     waiting = [state.value for state in ledger.LAPSING]
-    silent = and_(commands.c.state.in_(waiting), commands.c.answer_by_us < answered_by_us, commands.c.turn == 1)
+    silent = and_(commands.c.state.in_(waiting), commands.c.answer_by_us < answered_by_us, HAS_TURN)
     return connection.execute(select(commands).where(or_(late, silent)).limit(limit).with_for_update()).all()
 
 

@@ -17,9 +17,14 @@ from simway_flask_app.store.port import StoreError, StoreUnavailable
 
 _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 10
+_LOCK_TIMEOUT_S = 10
+"""So long does a decision wait for another one; then it is told that the database is busy."""
+_IDLE_TIMEOUT_S = 30
+"""A transaction that does nothing for so long is ended: whoever began it hangs, and everybody else waits for its locks."""
 _POSTGRES_ARGUMENTS = {
     "connect_timeout": _CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3,
-    "tcp_user_timeout": 20_000, "application_name": "simway", "options": "-c timezone=UTC",
+    "tcp_user_timeout": 20_000, "application_name": "simway",
+    "options": f"-c timezone=UTC -c lock_timeout={_LOCK_TIMEOUT_S}s -c idle_in_transaction_session_timeout={_IDLE_TIMEOUT_S}s",
 }  # fmt: skip
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, sqlite_dbapi.OperationalError)
 """Errors of the drivers that say nothing about what was asked: the database is away, busy, full or shutting down."""

@@ -34,7 +34,6 @@ class Desired:
     """What belongs on a SIM. ``profiles``: the ICCIDs; ``source``: report, switch or person, whoever set it last."""
 
     iccid: str
-    fallback_iccid: str
     eid: str
     profiles: tuple[str, ...]
     source: str
@@ -107,7 +106,7 @@ class Oversight(Protocol):
     def twin(self, device: str) -> Twin:
         """The SIM as it should be and as it is. Raises ``UnknownDevice``."""
 
-    def set_desired(self, device: str, *, iccid: str, fallback_iccid: str, eid: str, actor: str, now_us: int) -> Twin:
+    def set_desired(self, device: str, *, iccid: str, eid: str, actor: str, now_us: int) -> Twin:
         """Says what belongs on the SIM. Empty ``iccid`` and ``eid`` stand for what is reported now; the profiles reported now
         are accepted. Raises ``UnknownDevice``.
         """

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 metadata = MetaData()
@@ -73,7 +74,6 @@ twins = Table(
     metadata,
     Column("device", Text, ForeignKey("devices.device"), primary_key=True),
     Column("iccid", Text, nullable=False, comment="the profile that shall be active; empty: nobody has said or reported"),
-    Column("fallback_iccid", Text, nullable=False),
     Column("eid", Text, nullable=False, comment="of the card that belongs there"),
     Column("profiles", Text, nullable=False, comment="JSON array of the ICCIDs that belong on the card"),
     Column("source", Text, nullable=False, comment="report (the first one), switch (a VERIFIED one) or person"),
@@ -203,6 +203,17 @@ commands = Table(
     Index("commands_device", "device", "created_us"),
     Index("commands_state", "state", "expires_us"),
 )
+UNSEALED = (commands.c.state == literal_column("'QUEUED'")) & commands.c.counter.is_(None)
+HAS_TURN = commands.c.turn == literal_column("1")
+CANCELLING = commands.c.cancel_pending == literal_column("1")
+"""What few commands are, of many that are over; without parameters, so that both databases find the indexes on them."""
+for _name, _column, _where in (
+    ("commands_unsealed", commands.c.expires_us, UNSEALED),
+    ("commands_turn", commands.c.answer_by_us, HAS_TURN),
+    ("commands_turn_device", commands.c.device, HAS_TURN),
+    ("commands_cancelling", commands.c.command_id, CANCELLING),
+):
+    Index(_name, _column, sqlite_where=_where, postgresql_where=_where)
 
 command_history = Table(
     "command_history",

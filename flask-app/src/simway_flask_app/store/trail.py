@@ -151,12 +151,13 @@ def _check_head(connection: Connection, head: Head, reached: Head) -> Broken | N
 
 def _check_signed(connection: Connection, signer: Signer) -> Broken | None:
     joined = audit_anchors.outerjoin(audit_trail, audit_anchors.c.seq == audit_trail.c.seq)
-    query = select(audit_anchors, audit_trail.c.hash.label("stands")).select_from(joined).order_by(audit_anchors.c.seq)
-    rows = connection.execute(query).all()
-    for row in rows:
-        if row.hash != row.stands:
-            return Broken(row.seq, "anchor", f"entry {row.seq} is not the one whose hash was signed")
-    for row in rows[-_SIGNATURES_CHECKED:]:
+    lost = audit_trail.c.hash.is_distinct_from(audit_anchors.c.hash)
+    query = select(audit_anchors.c.seq).select_from(joined).where(lost).order_by(audit_anchors.c.seq).limit(1)
+    first = connection.execute(query).scalar()
+    if first is not None:
+        return Broken(first, "anchor", f"entry {first} is not the one whose hash was signed")
+    newest = select(audit_anchors).order_by(audit_anchors.c.seq.desc()).limit(_SIGNATURES_CHECKED)
+    for row in reversed(connection.execute(newest).all()):
         if not signer.verify(Head(row.seq, row.hash), row.signature):
             return Broken(row.seq, "signature", f"the signed head of entry {row.seq} is not signed by this platform's key")
     return None

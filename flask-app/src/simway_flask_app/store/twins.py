@@ -21,6 +21,7 @@ from simway_flask_app.twin import OF_TWIN, Expected, OpenSwitch, Reported, findi
 
 ACTOR = "dispatcher"
 OVER = FINAL | {State.EXPIRED, State.CANCELLED}
+OPEN = tuple(state for state in State if state not in OVER)
 OVERDUE_GRACE_US = 120_000_000
 """A switch may take its deadline, and then so long to go back and say so."""
 _UNDER_WAY = (State.RECEIVED, State.EXECUTED, State.CONFIRMING)
@@ -37,14 +38,14 @@ class Twins:
         with self._database.read() as connection:
             return _twin(connection, device)
 
-    def set_desired(self, device: str, *, iccid: str, fallback_iccid: str, eid: str, actor: str, now_us: int) -> Twin:
+    def set_desired(self, device: str, *, iccid: str, eid: str, actor: str, now_us: int) -> Twin:
         """See ``port.WebStore``."""
         with trail.deciding(self._database) as connection:
             reported = _reported(registry.detail(connection, device))
             if reported is not None:
                 iccid, eid = iccid or reported.active_iccid, eid or reported.eid
             held = () if reported is None else tuple(profile.iccid for profile in reported.profiles)
-            wanted = Desired(iccid, fallback_iccid, eid, held, "person", actor, now_us)
+            wanted = Desired(iccid, eid, held, "person", actor, now_us)
             _set(connection, device, wanted, now_us)
             refresh(connection, device, now_us, actor=actor)
             return _twin(connection, device)
@@ -59,7 +60,7 @@ def note_report(connection: Connection, device: str, now_us: int) -> None:
         if reported is None:
             return
         held = tuple(profile.iccid for profile in reported.profiles)
-        _set(connection, device, Desired(reported.active_iccid, "", reported.eid, held, "report", ACTOR, now_us), now_us)
+        _set(connection, device, Desired(reported.active_iccid, reported.eid, held, "report", ACTOR, now_us), now_us)
     refresh(connection, device, now_us)
 
 
@@ -77,7 +78,7 @@ def note_switch(connection: Connection, row: Any, state: State, now_us: int) -> 
         connection.execute(update(twins).where(twins.c.device == row.device).values(open_switch=""))
     if known is not None and state is State.VERIFIED:
         held = _iccids.decode(known.profiles)
-        wanted = Desired(row.target_iccid, known.fallback_iccid, known.eid, held, "switch", row.actor, now_us)
+        wanted = Desired(row.target_iccid, known.eid, held, "switch", row.actor, now_us)
         _set(connection, row.device, wanted, now_us)
     refresh(connection, row.device, now_us)
 
@@ -95,19 +96,22 @@ def note_audit(connection: Connection, device: str, journal: Mapping[str, Any], 
 def refresh(connection: Connection, device: str, now_us: int, *, actor: str = ACTOR) -> None:
     """Raises and ends alarms by what is known now. Within a transaction of ``SqlStore.deciding``."""
     row = _desired_row(connection, device)
-    switch = open_switch(connection, device, now_us)
+    switches = open_switches(connection, device, now_us)
     reported = None if row is None else _reported(registry.detail(connection, device))
     expected = Expected("", "", ()) if row is None else Expected(row.iccid, row.eid, _iccids.decode(row.profiles))
     journal = "" if row is None else _not_in_ledger(connection, row.open_switch)
-    found, undecided = findings(expected, reported, switch, journal)
+    found, undecided = findings(expected, reported, switches, journal)
     alarms.sync(connection, device, found, frozenset(OF_TWIN) - undecided, now_us, actor=actor)
 
 
-def open_switch(connection: Connection, device: str, now_us: int) -> OpenSwitch | None:
-    """The device's newest switch, unless it is over."""
-    row = newest_switch(connection, device)
-    if row is None or row.state in OVER:
-        return None
+def open_switches(connection: Connection, device: str, now_us: int) -> list[OpenSwitch]:
+    """The device's switches that are not over, the first one first."""
+    open_ = commands.c.state.in_([state.value for state in OPEN])
+    query = select(commands).where(commands.c.device == device, commands.c.kind == "switch", open_)
+    return [_open_switch(row, now_us) for row in connection.execute(query.order_by(commands.c.seq))]
+
+
+def _open_switch(row: Any, now_us: int) -> OpenSwitch:
     late = row.state in _UNDER_WAY and now_us > row.updated_us + row.deadline_s * 1_000_000 + OVERDUE_GRACE_US
     return OpenSwitch(row.command_id, row.state, row.state == State.UNKNOWN or late)
 
@@ -131,7 +135,7 @@ def desired_of(connection: Connection, device: str) -> Desired | None:
     row = _desired_row(connection, device)
     if row is None:
         return None
-    return Desired(row.iccid, row.fallback_iccid, row.eid, _iccids.decode(row.profiles), row.source, row.actor, row.set_us)
+    return Desired(row.iccid, row.eid, _iccids.decode(row.profiles), row.source, row.actor, row.set_us)
 
 
 def _twin(connection: Connection, device: str) -> Twin:
@@ -150,18 +154,14 @@ def _desired_row(connection: Connection, device: str) -> Any:
 
 def _set(connection: Connection, device: str, wanted: Desired, now_us: int) -> None:
     values = {
-        "iccid": wanted.iccid, "fallback_iccid": wanted.fallback_iccid, "eid": wanted.eid,
-        "profiles": msgspec.json.encode(wanted.profiles).decode(), "source": wanted.source, "actor": wanted.actor,
-        "set_us": wanted.set_us,
+        "iccid": wanted.iccid, "eid": wanted.eid, "profiles": msgspec.json.encode(wanted.profiles).decode(),
+        "source": wanted.source, "actor": wanted.actor, "set_us": wanted.set_us,
     }  # fmt: skip
     if _desired_row(connection, device) is None:
         connection.execute(insert(twins).values(device=device, open_switch="", audited_us=0, **values))
     else:
         connection.execute(update(twins).where(twins.c.device == device).values(values))
-    detail = {
-        "iccid": wanted.iccid, "fallback_iccid": wanted.fallback_iccid, "eid": wanted.eid, "profiles": list(wanted.profiles),
-        "source": wanted.source,
-    }  # fmt: skip
+    detail = {"iccid": wanted.iccid, "eid": wanted.eid, "profiles": list(wanted.profiles), "source": wanted.source}
     trail.append(
         connection, "desired.changed", device=device, actor=wanted.actor, subject=wanted.iccid, now_us=now_us, detail=detail
     )

@@ -14,7 +14,7 @@ from simway_flask_app.web.context import ACTOR, Services, services
 from simway_flask_app.web.limits import STREAM_RETRY_S
 from simway_flask_app.web.live import TooManyStreams
 from simway_flask_app.web.operations import Reply
-from simway_flask_app.web.problems import FieldError, Problem, problem_response
+from simway_flask_app.web.problems import FAILED, FieldError, Problem, problem_response
 from simway_flask_app.web.routes import NOT_A_DEVICE_ID, PREFIX, command_id, device_id, operations
 
 log = structlog.get_logger(__name__)
@@ -249,8 +249,8 @@ def list_latest(device: str) -> schemas.LatestReadings:
 )
 def add_command(device: str, body: schemas.CommandRequest) -> Reply:
     """Queues a command. 409, or 429 where waiting helps, when it is known at once that it cannot or must not be done; ``reason``
-    says why: already_enabled, device_busy, policy, no_inventory, test_profile, no_fallback, daily_cap, ... Force sets aside
-    no_inventory, test_profile and no_fallback."""
+    says why: already_enabled, device_busy, policy, no_inventory, test_profile, provisioning_profile, unknown_class,
+    no_fallback, daily_cap, ... Force sets aside those whose problem says ``forcible``."""
     row = _queue(services(), device_id(device), body)
     return Reply(present.command(row), 202, {"Location": f"{PREFIX}/devices/{device}/commands/{row.command_id}"})
 
@@ -365,14 +365,15 @@ def _on_store_error(error: port.StoreError) -> Response:
         return problem_response(Problem(503, "store_unavailable", detail, headers={"Retry-After": "1"}))
     if type(error) not in _STORE_STATUS:
         log.error("web.store_error", error=str(error), exc_info=error)
-    status, reason = _STORE_STATUS.get(type(error), (500, "internal_error"))
+        return problem_response(Problem(500, "internal_error", FAILED))
+    status, reason = _STORE_STATUS[type(error)]
     return problem_response(Problem(status, reason, str(error)))
 
 
 def _refused(error: port.CommandRefused) -> Problem:
     refusal = error.refusal
     if not refusal.retry_after_s:
-        return Problem(409, refusal.reason, refusal.text)
+        return Problem(409, refusal.reason, refusal.text, forcible=refusal.forcible)
     return Problem(429, refusal.reason, refusal.text, headers={"Retry-After": str(refusal.retry_after_s)})
 
 

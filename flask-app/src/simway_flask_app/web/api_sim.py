@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 from simway_protocol.sim import report
 
 from simway_flask_app import sim_word, sims
@@ -11,6 +13,8 @@ from simway_flask_app.store.oversight import Twin
 from simway_flask_app.trail import Head
 from simway_flask_app.web import present_sim, schemas_sim, times
 from simway_flask_app.web.context import ACTOR, Services, services
+from simway_flask_app.web.limits import VERIFY_RETRY_S
+from simway_flask_app.web.problems import Problem
 from simway_flask_app.web.routes import device_id, operations
 
 WORDS_MAX = 50
@@ -19,6 +23,10 @@ CLOCK_MARGIN_US = 60_000_000
 LATE_US = 600_000_000
 """What a SIM says of a switch may come so long after its end: its first readings go over the new carrier."""
 COMMANDS_SEEN = 50
+PLATFORM = ""
+"""The device of an alarm that is of no device."""
+_verifying = Lock()
+"""A walk over the whole trail takes a thread and a core: one at a time in this process."""
 
 
 @operations.add(
@@ -46,11 +54,10 @@ def get_sim(device: str) -> schemas_sim.SimTwin:
 )
 def put_desired(device: str, body: schemas_sim.DesiredRequest) -> schemas_sim.SimTwin:
     """Accepts the profiles that the SIM reports now, and what is left out as it is reported now. It switches nothing: alarms are
-    judged by it, and a fallback named here lets switches through that would find none. A VERIFIED switch sets it anew."""
+    judged by it. A VERIFIED switch sets it anew."""
     ports = services()
     twin = sims.set_desired(
-        ports.store, device_id(device), iccid=body.iccid or "", fallback_iccid=body.fallback_iccid or "", eid=body.eid or "",
-        actor=ACTOR, now_us=ports.now_us(),
+        ports.store, device_id(device), iccid=body.iccid or "", eid=body.eid or "", actor=ACTOR, now_us=ports.now_us()
     )  # fmt: skip
     return _shown(ports, twin)
 
@@ -67,7 +74,8 @@ def put_desired(device: str, body: schemas_sim.DesiredRequest) -> schemas_sim.Si
 def list_alarms(query: schemas_sim.AlarmsQuery) -> schemas_sim.AlarmsPage:
     """The newest first. An alarm ends by itself when what raised it is over; nobody has to acknowledge it."""
     over = {"open": False, "over": True, "all": None}[query.state]
-    page = services().store.alarms(device=query.device, over=over, limit=query.limit, cursor=query.cursor)
+    device = PLATFORM if query.scope == "platform" else query.device
+    page = services().store.alarms(device=device, over=over, limit=query.limit, cursor=query.cursor)
     return schemas_sim.AlarmsPage([present_sim.alarm(row) for row in page.alarms], page.next_cursor)
 
 
@@ -92,12 +100,18 @@ def list_audit(query: schemas_sim.AuditQuery) -> schemas_sim.AuditPage:
 
 
 @operations.add(
-    "GET", "/audit/verify", tag="audit", summary="Verify the audit trail", replies={200: schemas_sim.AuditVerdict}, problems=()
+    "GET",
+    "/audit/verify",
+    tag="audit",
+    summary="Verify the audit trail",
+    replies={200: schemas_sim.AuditVerdict},
+    problems=(429,),
 )
 def verify_audit() -> schemas_sim.AuditVerdict:
-    """Follows the whole chain, and holds it against its head and the signed heads. Names the first entry that does not fit."""
-    ports = services()
-    return present_sim.audit_verdict(ports.store.verify_audit(ports.signer))
+    """Follows the whole chain, and holds it against its head and the signed heads. Names the first entry that does not fit.
+    It sees what the database holds: one that was set back to an older copy as a whole holds. The dispatcher notices that, by what
+    it signed, and so does POST with a head noted elsewhere."""
+    return _verdict()
 
 
 @operations.add(
@@ -106,14 +120,24 @@ def verify_audit() -> schemas_sim.AuditVerdict:
     tag="audit",
     summary="Verify the audit trail against a head noted earlier",
     replies={200: schemas_sim.AuditVerdict},
-    problems=(400, 413, 415, 422),
+    problems=(400, 413, 415, 422, 429),
     body=schemas_sim.AuditHead,
 )
 def verify_audit_against(body: schemas_sim.AuditHead) -> schemas_sim.AuditVerdict:
     """As GET, and the trail must still have the entry of the head that you noted: who keeps a head outside of this platform
     needs to trust nobody here."""
-    ports = services()
-    return present_sim.audit_verdict(ports.store.verify_audit(ports.signer, [Head(body.seq, body.hash)]))
+    return _verdict(Head(body.seq, body.hash))
+
+
+def _verdict(*noted: Head) -> schemas_sim.AuditVerdict:
+    if not _verifying.acquire(blocking=False):
+        detail = "The trail is being verified just now, for somebody else. Ask again in some seconds."
+        raise Problem(429, "verify_busy", detail, headers={"Retry-After": str(VERIFY_RETRY_S)})
+    try:
+        ports = services()
+        return present_sim.audit_verdict(ports.store.verify_audit(ports.signer, noted))
+    finally:
+        _verifying.release()
 
 
 def word_on(ports: Services, row: port.Command) -> SimWord | None:

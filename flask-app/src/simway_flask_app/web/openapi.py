@@ -178,4 +178,5 @@ def _components() -> dict[str, Any]:
     components = _named()[1]
     switch = components[schemas.Switch.__name__]
     switch["oneOf"] = [{"required": ["iccid"]}, {"required": ["provider"]}]
+    switch["dependentRequired"] = {"force": ["reason"], "reason": ["force"]}
     return components

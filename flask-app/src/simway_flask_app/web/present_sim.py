@@ -39,7 +39,6 @@ def desired(row: Desired) -> schemas_sim.Desired:
     """What belongs on a SIM."""
     return schemas_sim.Desired(
         row.iccid,
-        row.fallback_iccid,
         row.eid,
         list(row.profiles),
         cast(Any, row.source),

@@ -13,6 +13,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:simway:problem:"
 
+FAILED = "The server failed to answer. Its log says why."
+
 log = structlog.get_logger(__name__)
 
 
@@ -33,6 +35,8 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
     reason: str
     detail: str
     errors: list[FieldError] = []
+    forcible: bool = False
+    """A switch was refused by a rule that ``force`` sets aside."""
 
 
 class Problem(Exception):
@@ -46,11 +50,13 @@ class Problem(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         errors: list[FieldError] | None = None,
+        forcible: bool = False,
     ) -> None:
         super().__init__(f"{status} {reason}: {detail}")
         self.status, self.reason, self.detail = status, reason, detail
         self.headers = dict(headers or {})
         self.errors = errors or []
+        self.forcible = forcible
 
 
 def problem_body(problem: Problem) -> bytes:
@@ -62,6 +68,7 @@ def problem_body(problem: Problem) -> bytes:
         reason=problem.reason,
         detail=problem.detail,
         errors=problem.errors,
+        forcible=problem.forcible,
     )
     return msgspec.json.encode(details)
 
@@ -109,4 +116,4 @@ def install(app: Flask) -> None:
     @app.errorhandler(Exception)
     def _on_exception(error: Exception) -> Response:
         log.exception("web.unexpected_error", method=request.method, path=request.path, exc_info=error)
-        return problem_response(Problem(500, "internal_error", "The server failed to answer. Its log says why."))
+        return problem_response(Problem(500, "internal_error", FAILED))

@@ -41,9 +41,7 @@ class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=Tru
     iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
     provider: Annotated[str, Meta(min_length=1, max_length=limits.PROVIDER_MAX_CHARS)] | msgspec.UnsetType = msgspec.UNSET
     deadline_s: Annotated[int, Meta(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S)] = DEADLINE_DEFAULT_S
-    force: Annotated[
-        bool, Meta(description="sets aside no_inventory, test_profile, unknown_class and no_fallback; wants a reason")
-    ] = False
+    force: Annotated[bool, Meta(description="sets aside the rules whose problem says forcible; wants a reason")] = False
     reason: Annotated[str, Meta(max_length=limits.REASON_MAX_CHARS, pattern=r"^[^\u0000-\u001f\u007f]*$")] = ""
 
     def __post_init__(self) -> None:
@@ -51,6 +49,8 @@ class Switch(_Expires, tag_field="kind", tag="switch", forbid_unknown_fields=Tru
             raise ValueError("name either an iccid or a provider")
         no_line_end(self.iccid)
         self.reason = self.reason.strip()
+        if self.reason and not any(char.isalnum() for char in self.reason):
+            raise ValueError("a reason holds a letter or a digit: it is kept in the audit trail")
         if self.force != bool(self.reason):
             raise ValueError("force and a reason come together: the reason is kept in the audit trail")
 

@@ -17,14 +17,13 @@ Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256, hexad
 
 
 class DesiredRequest(Struct, forbid_unknown_fields=True):
-    """What belongs on the SIM. Left out: as it is reported now; without ``fallback_iccid`` there is none."""
+    """What belongs on the SIM. Left out: as it is reported now."""
 
     iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
-    fallback_iccid: Iccid | msgspec.UnsetType = msgspec.UNSET
     eid: Eid | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        no_line_end(self.iccid, self.fallback_iccid, self.eid)
+        no_line_end(self.iccid, self.eid)
 
 
 class AlarmsQuery(Struct, forbid_unknown_fields=True):
@@ -33,9 +32,14 @@ class AlarmsQuery(Struct, forbid_unknown_fields=True):
     device: Annotated[DeviceId, Meta(description="of this device; none means all, and those of the platform itself")] | None = (
         None
     )
+    scope: Annotated[Literal["all", "platform"], Meta(description="platform: only those of no device; name none then")] = "all"
     state: Literal["open", "over", "all"] = "open"
     limit: Annotated[int, Meta(ge=1, le=limits.ALARMS_LIMIT_MAX)] = limits.ALARMS_LIMIT_DEFAULT
     cursor: Cursor | None = None
+
+    def __post_init__(self) -> None:
+        if self.scope == "platform" and self.device is not None:
+            raise ValueError("name a device, or the scope platform")
 
 
 class AuditQuery(Struct, forbid_unknown_fields=True):
@@ -66,7 +70,6 @@ class Desired(Struct):
     """What belongs on the SIM, set last by the first ``report``, a VERIFIED ``switch`` or a ``person``."""
 
     iccid: str
-    fallback_iccid: str
     eid: str
     profiles: list[str]
     source: Literal["report", "switch", "person"]

@@ -27,6 +27,7 @@ def upgrade(database: Database) -> bool:
     """
     with database.write() as connection:
         if not database.is_sqlite:
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         current = _current(connection)
         _refuse_unknown(current)

@@ -3,8 +3,9 @@
 const ROOT = "/api/v1";
 
 export class ApiError extends Error {
-  constructor(status, reason, detail) {
+  constructor(status, reason, detail, forcible = false) {
     super(detail);
+    this.forcible = forcible;
     this.status = status;
     this.reason = reason;
   }
@@ -31,7 +32,7 @@ export async function call(method, path, body) {
   if (response.status === 204) return null;
   const data = await response.json().catch(() => null);
   if (response.ok) return data;
-  const error = new ApiError(response.status, data?.reason ?? "error", describe(data, response));
+  const error = new ApiError(response.status, data?.reason ?? "error", describe(data, response), data?.forcible ?? false);
   if (response.status === 401 && path !== "/session") onSignedOut(error);
   throw error;
 }
@@ -51,22 +52,23 @@ export const getDevice = (id) => call("GET", device(id));
 export const getLoss = (id) => call("GET", `${device(id)}/loss`);
 export const getSim = (id) => call("GET", `${device(id)}/sim`);
 export const putDesired = (id, body) => call("PUT", `${device(id)}/sim/desired`, body);
-export const getAlarms = async () => (await call("GET", "/alarms?limit=500")).alarms;
+export const getPlatformAlarms = async () => (await call("GET", "/alarms?scope=platform")).alarms;
 export const getLatest = async (id) => (await call("GET", `${device(id)}/readings/latest`)).readings;
 export const getCommands = async (id, limit) => (await call("GET", `${device(id)}/commands?limit=${limit}`)).commands;
 export const getCommand = (id, command) => call("GET", `${device(id)}/commands/${command}`);
 export const sendCommand = (id, body) => call("POST", `${device(id)}/commands`, body);
 export const cancelCommand = (id, command) => call("POST", `${device(id)}/commands/${command}/cancel`);
 
-export async function getDevices() {
+// The first devices: so many pages of 100.
+export async function getDevices(pages) {
   const devices = [];
   let cursor = "";
-  do {
-    const page = await call("GET", `/devices?limit=500${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+  for (let n = 0; n < pages && cursor !== null; n++) {
+    const page = await call("GET", `/devices?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
     devices.push(...page.devices);
     cursor = page.next_cursor;
-  } while (cursor);
-  return devices;
+  }
+  return { devices, more: cursor !== null };
 }
 
 export async function getHistory(id, sensor, fromUs, limit) {

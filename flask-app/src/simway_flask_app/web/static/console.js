@@ -13,11 +13,10 @@ import { drawWay } from "./way.js";
 
 const LOSS_EVERY_MS = 5000;
 const DEVICES_EVERY_MS = 15000;
+const MORE = ""; // no device has this id
 const STORAGE = { device: "simway.device", theme: "simway.theme" };
 
-const FORCIBLE = new Set(["no_fallback", "test_profile", "unknown_class", "no_inventory"]);
-
-const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [], platformAlarms: [] };
+const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [], pages: 1 };
 const providerOf = (iccid) => state.device?.inventory?.profiles.find((profile) => profile.iccid === iccid)?.provider ?? "";
 const nameOf = (iccid) => providerOf(iccid) || format.iccid(iccid);
 const failed = (what, error) => error.status !== 401 && toast(what, "bad", error.message);
@@ -71,10 +70,17 @@ function leave() {
 // --- devices ---
 
 async function loadDevices() {
-  state.devices = await api.getDevices();
-  state.platformAlarms = (await api.getAlarms()).filter((alarm) => alarm.device === "");
+  const wantedId = state.device?.id ?? localStorage.getItem(STORAGE.device);
+  const [platformAlarms, page] = await Promise.all([api.getPlatformAlarms(), api.getDevices(state.pages)]);
+  drawAlarms("platform-alarms", platformAlarms);
+  state.devices = page.devices;
+  if (wantedId && !state.devices.some((device) => device.id === wantedId)) {
+    const wanted = await api.getDevice(wantedId).catch(() => null); // it is on a later page, or gone
+    if (wanted) state.devices.push(wanted);
+  }
   const label = (device) => (device.name && device.name !== device.id ? `${device.name} (${device.id})` : device.id) + (device.alarms.length ? " ⚠" : "");
   const options = state.devices.map((device) => h("option", { value: device.id }, label(device)));
+  if (page.more) options.push(h("option", { value: MORE }, "More devices…"));
   const select = byId("device-select");
   const names = state.devices.map((device) => device.id);
   const shown = (list) => list.map((option) => `${option.value} ${option.textContent}`).join("\n");
@@ -87,6 +93,12 @@ async function loadDevices() {
   show(byId("device-view"), names.length > 0);
   const wanted = [state.device?.id, localStorage.getItem(STORAGE.device), names[0]].find((name) => names.includes(name));
   if (wanted && wanted !== state.device?.id) follow(wanted);
+}
+
+function showMore() {
+  state.pages += 1;
+  if (state.device) byId("device-select").value = state.device.id;
+  loadDevices().catch((error) => failed("The devices could not be listed", error));
 }
 
 function follow(id) {
@@ -166,7 +178,7 @@ function drawCards() {
   if (!state.device) return;
   drawDevice(state.device, state.loss);
   drawCarrier(state.device, state.sim?.desired ?? null, commands.switchingTo(), switchTo);
-  drawAlarms([...state.platformAlarms, ...state.device.alarms], acceptSim);
+  drawAlarms("alarms", state.device.alarms, acceptSim);
   commands.draw();
   drawWay(commands.lastSwitch(), nameOf);
 }
@@ -179,10 +191,8 @@ async function acceptSim() {
     yes: "Accept",
   });
   if (!yes) return;
-  const held = state.device.inventory?.profiles.map((profile) => profile.iccid) ?? [];
-  const fallback = state.sim?.desired?.fallback_iccid;
   try {
-    state.sim = await api.putDesired(id, held.includes(fallback) ? { fallback_iccid: fallback } : {});
+    state.sim = await api.putDesired(id, {});
     state.device = { ...state.device, alarms: state.sim.alarms };
     drawCards();
   } catch (error) {
@@ -219,7 +229,7 @@ async function send(body) {
     commands.put(command);
     drawCards();
   } catch (error) {
-    if (FORCIBLE.has(error.reason) && !body.force) return void sendForced(body, error);
+    if (error.forcible && !body.force) return void sendForced(body, error);
     failed("The command was not taken", error);
   }
 }
@@ -271,7 +281,7 @@ function start() {
   });
   byId("sign-in-form").addEventListener("submit", submitToken);
   byId("sign-out").addEventListener("click", () => api.signOut().catch(() => {}).finally(() => showSignIn()));
-  byId("device-select").addEventListener("change", (event) => follow(event.target.value));
+  byId("device-select").addEventListener("change", (event) => (event.target.value === MORE ? showMore() : follow(event.target.value)));
   byId("audit").addEventListener("click", () => send({ kind: "audit" }));
   byId("ping").addEventListener("click", () => send({ kind: "ping" }));
   loadCharts().catch((error) => toast("There are no charts", "bad", error.message));

@@ -16,20 +16,20 @@ const TITLES = {
 
 const DRIFT = new Set(["active_profile", "eid_changed", "profile_appeared", "profile_vanished"]);
 
-export function drawAlarms(alarms, onAccept) {
-  show(byId("alarms"), alarms.length > 0);
+export function drawAlarms(id, alarms, onAccept = null) {
+  show(byId(id), alarms.length > 0);
   const first = alarms.find((alarm) => DRIFT.has(alarm.kind));
   const accept = () => h("button", { class: "button small", type: "button", onclick: onAccept, title: "What the SIM reports is what belongs there" }, "Accept as it is");
   const line = (alarm) =>
     h("li", { class: alarm.severity, "data-alarm": alarm.kind }, h("b", {}, TITLES[alarm.kind] ?? alarm.kind), h("span", {}, alarm.text), h("span", { class: "muted small-text" }, since(alarm.raised_us, format.ago)), alarm === first ? accept() : null);
-  fill(byId("alarms"), h("ul", { class: "alarms" }, alarms.map(line)));
+  fill(byId(id), h("ul", { class: "alarms" }, alarms.map(line)));
 }
 
 // The marks behind a profile's name: what a person must know before a switch.
 export function marks(profile, desired) {
   return [
     profile.profile_class === "operational" ? null : pill(profile.profile_class, profile.profile_class === "test" ? "bad plain" : "plain"),
-    profile.fallback || desired?.fallback_iccid === profile.iccid ? pill("Fallback", "info plain") : null,
+    profile.fallback ? pill("Fallback", "info plain") : null,
     profile.rules.includes("disable_not_allowed") ? pill("May not be disabled", "warn plain") : null,
     desired && desired.iccid === profile.iccid && !profile.active ? pill("Should be active", "warn plain") : null,
     desired && !desired.profiles.includes(profile.iccid) ? pill("New", "warn plain") : null,
