@@ -120,6 +120,8 @@ def test_a_card_is_asked_by_both_names_and_with_and_without_refresh() -> None:
     ]  # fmt: skip
     assert len(preflight.ways_to_ask(EnableProfile(BY_ICCID), ICCID, "")) == 2
     assert preflight.ways_to_ask(EnableProfile(BY_AID), ICCID, AID_11)[1].profile == BY_ICCID
+    for odd in ("A0000005", "A0" * 17, "no AID"):
+        assert len(preflight.ways_to_ask(EnableProfile(BY_ICCID), ICCID, odd)) == 2
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,12 @@ def test_every_open_phase_knows_what_each_sight_of_the_card_and_each_boot_means(
             assert (phase, event) in TABLE
 
 
+def test_only_an_attach_over_the_way_back_ends_the_way_back() -> None:
+    rolled_back = [key for key, step in TABLE.items() if step.phase is Phase.ROLLED_BACK]
+    assert rolled_back == [(Phase.RETURNED, Event.ATTACHED_BACK)]
+    assert TABLE[Phase.RETURNED, Event.DEADLINE].phase is Phase.RETURNING
+
+
 def test_only_a_confirmation_lets_a_switch_stand() -> None:
     assert [key for key, step in TABLE.items() if step.phase is Phase.CLOSED] == [(Phase.REPORTED, Event.CONFIRMED)]
 
@@ -99,7 +105,7 @@ def test_no_story_is_a_dead_end(story: list[Event | str], sight: Event) -> None:
         elif event == "power cut":
             boots += 1
             shell.power_cut(boots)
-        elif event in SIGHTS or event in (Event.ATTACHED, Event.CONFIRMED, Event.NO_WAY_BACK):
+        elif event in SIGHTS or event in (Event.ATTACHED, Event.ATTACHED_BACK, Event.CONFIRMED, Event.NO_WAY_BACK):
             shell.happened(Event(event))
         if shell.card_is_seen:
             shell.happened(sight)
@@ -117,12 +123,16 @@ def test_a_card_that_can_go_back_ends_any_story_within_its_deadline(story: list[
             shell.power_cut(boots)
         else:
             shell.happened(Event(event))
-    for _ in range(4):
+    for _ in range(5):
+        is_back = shell.phase in (Phase.RETURNING, Phase.RETURNED)
         if shell.card_is_seen:
-            shell.happened(Event.CARD_ON_WAY_BACK if shell.phase is Phase.RETURNING else Event.CARD_ON_TARGET)
+            shell.happened(Event.CARD_ON_WAY_BACK if is_back else Event.CARD_ON_TARGET)
+        elif is_back:
+            shell.happened(Event.ATTACHED_BACK)
         shell.tick()
     if shell.card_is_seen:
         shell.happened(Event.CARD_ON_WAY_BACK)
+    shell.happened(Event.ATTACHED_BACK)
     assert shell.phase in FINAL
 
 
@@ -142,6 +152,13 @@ def test_a_card_that_can_go_back_ends_any_story_within_its_deadline(story: list[
 def test_at_the_deadline_the_radio_says_why(state: str, data: bool, phase: Phase, reason: str) -> None:
     assert switch.why_back(phase, Event.DEADLINE, Registration(state, data), card_was_seen=True) == reason
     assert switch.why_back(phase, Event.DEADLINE, Registration(state, data), card_was_seen=False) == "card_unreadable"
+    other = switch.why_back(phase, Event.DEADLINE, Registration(state, data), card_was_seen=False, is_other_card=True)
+    assert other == "other_card"
+
+
+def test_a_way_back_has_the_time_of_a_switch_and_the_previous_one_longer_in_the_end() -> None:
+    assert [switch.turn_s(600, turns, is_previous=True) for turns in (0, 2, 3)] == [600, 600, switch.TURN_SLOW_S]
+    assert switch.turn_s(600, 9, is_previous=False) == 600
 
 
 def test_going_back_is_tried_often_then_slowly_and_without_a_wait_while_nothing_is_enabled() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+import apsw
 import structlog
 from simway_backbone import metrics
 from simway_protocol.commands import COMMAND_ID_BYTES, Body, BodyType, Kind, ResultOutcome, decode_body
@@ -20,7 +22,7 @@ from simway_modem_client.bearers.none import NoBearer
 from simway_modem_client.card import SimCard
 from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch
 from simway_modem_client.keys import KeyProvider
-from simway_modem_client.switcher import Switcher
+from simway_modem_client.switcher import FULL, Switcher
 
 UNSOLICITED = bytes(COMMAND_ID_BYTES)
 """The command id of a RESULT that nobody asked for: the inventory."""
@@ -87,7 +89,8 @@ class Agent:
         open_id = self.switcher.open.command_id if self.switcher.open else None
         for record in self._journal.unfinished():
             if record.command_id != open_id:
-                self._journal.finish(record.command_id, ResultOutcome.FAILED, "interrupted", {})
+                with _disk_may_refuse():
+                    self._journal.finish(record.command_id, ResultOutcome.FAILED, "interrupted", {})
         for record in self._journal.unsettled():
             self.send_pending(record.command_id)
 
@@ -100,9 +103,11 @@ class Agent:
     def settled(self, event: Settled) -> None:
         """The server has what was said."""
         if event.command_id == UNSOLICITED:
-            self._journal.reported_inventory = self._inventory_digest
+            with _disk_may_refuse():
+                self._journal.reported_inventory = self._inventory_digest
             return
-        self._journal.settle(event.command_id, event.what)
+        with _disk_may_refuse():
+            self._journal.settle(event.command_id, event.what)
         if event.what == "result":
             self.send_pending(event.command_id)
 
@@ -160,11 +165,21 @@ class Agent:
             self._refuse(body, "expired")
         elif body.counter <= self._journal.last_counter:
             self._refuse(body, "counter", {"last_counter": self._journal.last_counter})
+        elif not self._accept(body):
+            self._refuse(body, "journal_full")
         else:
-            self._journal.accept(CommandRecord(body.command_id, body.kind.name.lower(), body.counter, self._clock_us()))
             self._uplink.send_receipt(body.command_id, body.counter, self._clock_us())
             log.info("command accepted", kind=body.kind.name.lower(), command_id=body.command_id.hex(), counter=body.counter)
             self._accepted.append(body)
+
+    def _accept(self, body: Body) -> bool:
+        """False when the journal cannot take it: nothing has happened then."""
+        try:
+            self._journal.accept(CommandRecord(body.command_id, body.kind.name.lower(), body.counter, self._clock_us()))
+        except (apsw.Error, OSError) as error:
+            log.error(FULL, error=str(error))
+            return False
+        return True
 
     def _execute(self, body: Body) -> None:
         try:
@@ -180,13 +195,16 @@ class Agent:
             log.warning("the card did not do its part of a command", error=str(error))
             self._sim.drop()
             self._finish(body, ResultOutcome.FAILED, "card_error", {"detail": str(error)})
+        except apsw.Error as error:
+            log.error(FULL, error=str(error))
+            self._finish(body, ResultOutcome.FAILED, "journal_full", {})
 
     def _cancel(self, body: Body) -> None:
         """A command not yet seen is cancelled and never begins; one that has begun answers with its own result."""
         known = self._journal.command(body.command_id)
         if known is None:
-            self._journal.accept(CommandRecord(body.command_id, body.kind.name.lower(), body.counter, self._clock_us()))
-            self._finish(body, ResultOutcome.CANCELLED, "", {})
+            if self._accept(body):  # else the server asks again
+                self._finish(body, ResultOutcome.CANCELLED, "", {})
         elif known.outcome:
             self._repeat(known)
         elif (waiting := next((b for b in self._accepted if b.command_id == body.command_id), None)) is not None:
@@ -228,8 +246,13 @@ class Agent:
             self._uplink.send_result(command_id, outcome, reason, {"detail": str(error)}, self._clock_us())
 
     def _finish(self, body: Body, outcome: str, reason: str, evidence: dict[str, Any]) -> None:
-        self._journal.finish(body.command_id, outcome, reason, evidence)
-        self.send_pending(body.command_id)
+        """What the journal cannot take is said all the same; after a restart it is ``interrupted``."""
+        try:
+            self._journal.finish(body.command_id, outcome, reason, evidence)
+        except apsw.Error as error:
+            log.error(FULL, error=str(error))
+            return self._say(body.command_id, outcome, reason, evidence)
+        return self.send_pending(body.command_id)
 
     def _expired(self, body: Body) -> bool:
         return self._clock_us() + self._server_ahead_us > body.expires_us
@@ -254,20 +277,33 @@ class Agent:
             return
         self._first_attach = False
         self._inventory_digest = digest
-        self._journal.reported_inventory = ""  # until it is settled nobody knows which of the two the server has
+        with _disk_may_refuse():
+            self._journal.reported_inventory = ""  # until it is settled nobody knows which of the two the server has
         evidence = {"inventory": inventory, "journal": self._told()}
         self._say(UNSOLICITED, ResultOutcome.EXECUTED, "", evidence)
 
     def _told(self) -> dict[str, Any]:
         """The journal, as an audit reports it: what became of recent commands, and the open switch."""
-        return {
+        recent = self._journal.recent(RECENT_COMMANDS)
+        told: dict[str, Any] = {
             "last_counter": self._journal.last_counter,
             "open_switch": _switch_told(self.switcher.open),
             "commands": [
                 {"command_id": r.command_id.hex(), "kind": r.kind, "outcome": r.outcome, "reason": r.reason, "closed": r.closed}
-                for r in self._journal.recent(RECENT_COMMANDS)
+                for r in recent
             ],
         }
+        if self._journal.is_lost and len(recent) < RECENT_COMMANDS:
+            told["journal_lost"] = True
+        return told
+
+
+@contextmanager
+def _disk_may_refuse() -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        log.error(FULL, error=str(error))
 
 
 def _switch_told(switch: OpenSwitch | None) -> dict[str, Any] | None:

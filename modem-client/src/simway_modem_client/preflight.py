@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from simway_protocol.errors import PeerError
+from simway_protocol.errors import LocalError, PeerError
 from simway_protocol.messages import KEEP_ENABLED, Profile
 from simway_protocol.sim import tlv
 from simway_protocol.sim.es10c import EnableProfile, EnableResult, ProfileId
@@ -64,13 +64,20 @@ def ways_back(previous: str, target: str, profiles: Sequence[Profile]) -> list[s
     return [*([previous] if previous else []), *(p.iccid for p in sorted(others, key=lambda p: not p.fallback))]
 
 
-def way_back(previous: str, target: str, profiles: Sequence[Profile], attempts: int) -> str:
+def next_way_back(previous: str, target: str, profiles: Sequence[Profile], turn: int) -> str:
+    """Which way back has the ``turn``-th turn (from 0, the previous profile); empty when there is none at all."""
+    choices = ways_back(previous, target, profiles)
+    return choices[turn % len(choices)] if choices else ""
+
+
+def way_back(previous: str, target: str, profiles: Sequence[Profile], attempts: int, first: str = "") -> str:
     """Which profile to enable on the ``attempts``-th try (from 0); empty when the card has none but the target.
 
-    The previous one three times, then each other in turn with the previous one between. While no profile is enabled all are
+    ``first``: the way back that has its turn, by default the previous profile. It is tried three times, then each other in turn
+    with it between. While no profile is enabled all are
     tried in turn, and the target last: any carrier is better than none.
     """
-    choices = ways_back(previous, target, profiles)
+    choices = sorted(ways_back(previous, target, profiles), key=lambda iccid: iccid != first)
     if profiles and not any(profile.state == "enabled" for profile in profiles):
         return [*choices, target][attempts % (len(choices) + 1)]
     late = attempts - ATTEMPTS_BEFORE_FALLBACK
@@ -79,11 +86,13 @@ def way_back(previous: str, target: str, profiles: Sequence[Profile], attempts: 
     return choices[1 + late // 2 % (len(choices) - 1)] if late % 2 == 0 else choices[0]
 
 
-def is_way_back(iccid: str, previous: str, target: str, attempts: int) -> bool:
-    """True when a card that shows ``iccid`` has gone back: to the previous profile; after three tries to any but the target."""
+def is_way_back(iccid: str, wanted: str, target: str, attempts: int) -> bool:
+    """True when a card that shows ``iccid`` has gone back: to ``wanted``, which has its turn; after three tries to any but the
+    target.
+    """
     if not iccid or iccid == target:
         return False
-    return iccid == previous or not previous or attempts >= ATTEMPTS_BEFORE_FALLBACK
+    return iccid == wanted or not wanted or attempts >= ATTEMPTS_BEFORE_FALLBACK
 
 
 def enable_of(apdus: tuple[bytes, ...], target: str, profiles: Sequence[Profile]) -> EnableProfile | None:
@@ -100,9 +109,20 @@ def enable_of(apdus: tuple[bytes, ...], target: str, profiles: Sequence[Profile]
 
 
 def ways_to_ask(asked: EnableProfile, iccid: str, aid: str) -> list[EnableProfile]:
-    """``asked`` first, then the same profile by its other name, then both without, or with, the REFRESH: cards differ."""
-    names = [asked.profile, *(ProfileId.of(name) for name in (iccid, aid) if name and name != str(asked.profile))]
+    """``asked`` first, then the same profile by its other name, then both without, or with, the REFRESH: cards differ.
+
+    A name that is no ICCID and no AID of 5 to 16 bytes, whatever the card listed, is left out.
+    """
+    others = (_profile_id(name) for name in (iccid, aid) if name and name != str(asked.profile))
+    names = [asked.profile, *(name for name in others if name is not None)]
     return [EnableProfile(name, refresh) for refresh in (asked.refresh, not asked.refresh) for name in names]
+
+
+def _profile_id(name: str) -> ProfileId | None:
+    try:
+        return ProfileId.of(name)
+    except LocalError:
+        return None
 
 
 def is_worth_asking(refused: EnableProfile, result: EnableResult | None, other: EnableProfile) -> bool:

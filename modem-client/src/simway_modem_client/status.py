@@ -184,7 +184,7 @@ def _look(path: Path, schema: int, question: Callable[[apsw.Connection], T]) -> 
             version = connection.pragma("user_version")
             if version == 0:
                 return None
-            if version != schema:
+            if version > schema:
                 raise sqlite.SqliteUnusable(f"{path} has schema {version}, not {schema}: use the program that wrote it")
             return question(connection)
     except (apsw.Error, OSError) as error:

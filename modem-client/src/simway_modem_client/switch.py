@@ -1,9 +1,10 @@
 """The carrier switch as a pure workflow: a confirmed commit (design, section 8).
 
 The device journals its intent before the APDU, executes, looks at the card and never trusts 9000, attaches with the new ICCID,
-reports, and waits for CONFIRM. Without it by the deadline it goes back by itself. The shell (``switcher``) writes the new phase
-to the journal *before* it carries out the actions; each action can be repeated, so a power cut anywhere resolves at boot by
-``BOOTED`` followed by what the card shows then.
+reports, and waits for CONFIRM. Without it by the deadline it goes back by itself, and has gone back only when it is attached
+over a way back: where the previous carrier died meanwhile, the fallback has its turn. The shell (``switcher``) writes the new
+phase to the journal *before* it carries out the actions; each action can be repeated, so a power cut anywhere resolves at boot
+by ``BOOTED`` followed by what the card shows then.
 
 | phase | what is known | what can end it |
 |---|---|---|
@@ -11,6 +12,7 @@ to the journal *before* it carries out the actions; each action can be repeated,
 | ``switched`` | the card showed the target | attaching by it; the deadline |
 | ``reported`` | the server was told over the new way | CONFIRM; the deadline |
 | ``returning`` | going back, to the previous profile or the fallback | the card showing it |
+| ``returned`` | the card showed the way back | attaching by it; a deadline of its own, then the next way back has its turn |
 | ``failed``, ``rolled_back``, ``closed`` | over: the journal is closed | |
 
 A radio without coverage, or denied, ends nothing early: networks change their mind within minutes, and the deadline is what the
@@ -34,6 +36,10 @@ RETURN_ATTEMPTS_MAX = 12
 """So often a readable card may refuse every way back before a device that is reachable where it is says so and stays there."""
 RETURN_RETRY_SLOW_S = 600.0
 """Beyond that, one that is not reachable goes on trying at this pace: it has nothing else to hope for."""
+TURNS_QUICK = 3
+"""So many changes from one way back to the next follow at the switch's own deadline."""
+TURN_SLOW_S = 6 * 3600.0
+"""Beyond that the device stays on the previous profile for so long each time: a platform that is out must not wear out cards."""
 
 
 class Phase(StrEnum):
@@ -43,6 +49,7 @@ class Phase(StrEnum):
     SWITCHED = "switched"
     REPORTED = "reported"
     RETURNING = "returning"
+    RETURNED = "returned"
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
     CLOSED = "closed"
@@ -66,6 +73,8 @@ class Event(StrEnum):
     CARD_UNREADABLE = "card_unreadable"
     ATTACHED = "attached"
     """Attached with the target's ICCID."""
+    ATTACHED_BACK = "attached_back"
+    """Attached with the ICCID of the way back that the card shows."""
     CONFIRMED = "confirmed"
     DEADLINE = "deadline"
     BOOTED = "booted"
@@ -81,6 +90,8 @@ class Action(StrEnum):
     LOOK_LATER = "look_later"
     ENABLE_WAY_BACK = "enable_way_back"
     ENABLE_WAY_BACK_LATER = "enable_way_back_later"
+    TAKE_NEXT_WAY_BACK = "take_next_way_back"
+    """Another way back has its turn; ``ENABLE_WAY_BACK`` follows."""
     RESTART_DEADLINE = "restart_deadline"
     REATTACH = "reattach"
     REPORT_EXECUTED = "report_executed"
@@ -99,7 +110,8 @@ class Step(NamedTuple):
 
 _P, _E, _A = Phase, Event, Action
 _BACK = Step(_P.RETURNING, (_A.ENABLE_WAY_BACK,))
-_RETURNED = Step(_P.ROLLED_BACK, (_A.REPORT_ROLLED_BACK, _A.REATTACH))
+_RETURNED = Step(_P.RETURNED, (_A.RESTART_DEADLINE, _A.REATTACH))
+_NEXT = Step(_P.RETURNING, (_A.TAKE_NEXT_WAY_BACK, _A.ENABLE_WAY_BACK))
 
 TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.INTENT, _E.CARD_ON_TARGET): Step(_P.SWITCHED, (_A.REATTACH,)),
@@ -144,6 +156,17 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (_P.RETURNING, _E.NO_WAY_BACK): Step(_P.FAILED, (_A.REPORT_STAYED,)),
     (_P.RETURNING, _E.BOOTED): _BACK,
     (_P.RETURNING, _E.BOOTED_TOO_OFTEN): _BACK,
+
+    (_P.RETURNED, _E.ATTACHED_BACK): Step(_P.ROLLED_BACK, (_A.REPORT_ROLLED_BACK,)),
+    (_P.RETURNED, _E.CARD_ON_WAY_BACK): Step(_P.RETURNED, (_A.REATTACH,)),
+    (_P.RETURNED, _E.CARD_ON_TARGET): _BACK,
+    (_P.RETURNED, _E.CARD_ELSEWHERE): _BACK,
+    (_P.RETURNED, _E.CARD_EMPTY): _BACK,
+    (_P.RETURNED, _E.CARD_STALE): _BACK,
+    (_P.RETURNED, _E.CARD_UNREADABLE): Step(_P.RETURNED, (_A.LOOK_LATER,)),
+    (_P.RETURNED, _E.DEADLINE): _NEXT,
+    (_P.RETURNED, _E.BOOTED): Step(_P.RETURNED, (_A.RESTART_DEADLINE, _A.LOOK_AT_CARD)),
+    (_P.RETURNED, _E.BOOTED_TOO_OFTEN): _NEXT,
 }  # fmt: skip
 
 
@@ -153,15 +176,15 @@ _WHY_BACK = {
 }  # fmt: skip
 
 
-def why_back(phase: Phase, event: Event, registration: Registration, *, card_was_seen: bool) -> str:
+def why_back(phase: Phase, event: Event, registration: Registration, *, card_was_seen: bool, is_other_card: bool = False) -> str:
     """The reason that RESULT carries when ``event`` in ``phase`` makes the device go back, or finds it gone back.
 
     ``card_was_seen``: the last look at the card succeeded. Without a card, or an identity from it, the radio says nothing of the
-    network.
+    network. ``is_other_card``: what answered instead is not the card that the switch began on.
     """
     if event is _E.DEADLINE:
         if phase is Phase.INTENT or not card_was_seen or registration.cause == "no_identity":
-            return "card_unreadable"
+            return "other_card" if is_other_card else "card_unreadable"
         return "not_confirmed" if phase is Phase.REPORTED else _why_unreachable(registration)
     return _WHY_BACK.get(event, "")
 
@@ -185,6 +208,11 @@ def step(phase: Phase, event: Event) -> Step | None:
 def boot_event(boots: int) -> Event:
     """The event of the ``boots``-th start (from 1) that finds this switch open."""
     return Event.BOOTED if boots <= BOOTS_MAX else Event.BOOTED_TOO_OFTEN
+
+
+def turn_s(deadline_s: int, turns: int, *, is_previous: bool) -> float:
+    """How long the device waits to be attached over a way back, after ``turns`` changes from one to the next."""
+    return TURN_SLOW_S if is_previous and turns >= TURNS_QUICK else float(deadline_s)
 
 
 def return_wait_s(attempts: int, *, at_once: bool) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 class Sight(NamedTuple):
     """What the card's files show after a reset. ``readable`` false: nothing is known; ``iccid`` empty: no profile is enabled.
 
+    ``is_other``: a card answered, and it is not the one that was meant.
+
     ``enabled``: the profile that the eUICC lists as enabled, where it lists any. When that is another one, the files are not to
     be believed: they, and the carrier, may change at the next reset.
     """
@@ -37,6 +39,7 @@ class Sight(NamedTuple):
     iccid: str = ""
     imsi: str = ""
     enabled: str = ""
+    is_other: bool = False
 
     @property
     def is_stale(self) -> bool:
@@ -57,8 +60,17 @@ class SwitchCard:
 
     def profiles(self, evidence: SwitchEvidence) -> list[Profile]:
         """What the card lists; none when it cannot be read."""
+        return self.profiles_of(evidence, ()) or []
+
+    def profiles_of(self, evidence: SwitchEvidence, card: Sequence[str]) -> list[Profile] | None:
+        """What the card lists; none when it cannot be read. None: it is another card than ``card``, and is let go of."""
         try:
-            return [info.message() for info in self._sim.use().profiles()]
+            uicc = self._sim.use()
+            profiles = [info.message() for info in uicc.profiles()]
+            if not is_card(uicc, profiles, card):
+                self._sim.drop()
+                return None
+            return profiles
         except (CardError, PeerError) as error:
             self._lost(evidence, error)
             return []
@@ -88,15 +100,15 @@ class SwitchCard:
             evidence.add_apdus(self._sim.take_evidence())
         return "" if result is EnableResult.OK else "card_refused" if result is None else result.name.lower()
 
-    def look(self, evidence: SwitchEvidence, not_imsi: str = "") -> Sight:
+    def look(self, evidence: SwitchEvidence, not_imsi: str = "", card: Sequence[str] = ()) -> Sight:
         """Resets the card and reads who it is: 9000 alone proves nothing, and before a reset the files may be the old ones.
 
         A card that still shows the files of another profile, or ``not_imsi``, the IMSI of another one, is let go of, taken up
-        again and reset once more.
+        again and reset once more. Of another card than ``card`` nothing is believed.
         """
         begin_us = self._clock_us()
         try:
-            seen = self._read(self._sim.use())
+            seen = self._read(self._sim.use(), card)
             if seen.is_stale or (not_imsi and seen.imsi == not_imsi):
                 log.warning(
                     "the card shows the old profile after a reset; once more",
@@ -104,12 +116,15 @@ class SwitchCard:
                 )  # fmt: skip
                 evidence.add_apdus(self._sim.take_evidence())
                 self._sim.drop()
-                seen = self._read(self._sim.use())
+                seen = self._read(self._sim.use(), card)
         except (CardError, PeerError) as error:
             self._lost(evidence, error)
             return Sight(readable=False)
         finally:
             evidence.add_apdus(self._sim.take_evidence())
+        if seen.is_other:
+            self._sim.drop()
+            return seen
         evidence.took("reset_and_read", begin_us, self._clock_us())
         evidence.told |= {"iccid_after": seen.iccid, "imsi_after": seen.imsi}
         if seen.is_stale:
@@ -155,7 +170,7 @@ class SwitchCard:
             return None
         return EnableResult(es10c.decode_result(response, es10c.TAG_ENABLE_PROFILE))
 
-    def _read(self, uicc: Uicc) -> Sight:
+    def _read(self, uicc: Uicc, card: Sequence[str]) -> Sight:
         uicc.reset()
         try:
             iccid = uicc.iccid()
@@ -166,6 +181,9 @@ class SwitchCard:
                 raise
             iccid = ""  # without an enabled profile a card may have no such file
         profiles = uicc.profiles()
+        if not is_card(uicc, [info.message() for info in profiles], card):
+            log.warning("another card than the switch began on; it is left alone", iccid=identity_words(iccid))
+            return Sight(readable=False, is_other=True)
         enabled = next((profile.iccid for profile in profiles if profile.enabled), "")
         if not iccid and (enabled or not profiles):
             return Sight(readable=False)
@@ -178,11 +196,15 @@ class SwitchCard:
 
 
 class Before(NamedTuple):
-    """The card before a switch. ``active``: ICCID of its files, empty for none; no ``profiles`` on a SIM that is no eUICC."""
+    """The card before a switch. ``active``: ICCID of its files, empty for none; no ``profiles`` on a SIM that is no eUICC.
+
+    ``card``: what it is known by, its EID or its ICCIDs.
+    """
 
     active: str
     imsi: str
     profiles: tuple[Profile, ...]
+    card: tuple[str, ...] = ()
 
 
 def look_before(uicc: Uicc) -> Before:
@@ -190,11 +212,32 @@ def look_before(uicc: Uicc) -> Before:
     active = uicc.iccid()
     imsi = imsi_of(uicc) if active else ""
     try:
-        return Before(active, imsi, tuple(info.message() for info in uicc.profiles()))
+        profiles = tuple(info.message() for info in uicc.profiles())
+        eid = eid_of(uicc)
+        return Before(active, imsi, profiles, (eid,) if eid else tuple(profile.iccid for profile in profiles))
     except CardError as error:
         if error.sw in NOT_THERE:
             return Before(active, imsi, ())
         raise
+
+
+def is_card(uicc: Uicc, profiles: Sequence[Profile], card: Sequence[str]) -> bool:
+    """Whether this is ``card``: by its EID or, where none is known of that, by any of its ICCIDs. Any is, when nothing is known.
+
+    Raises ``CardGone``.
+    """
+    return not card or any(profile.iccid in card for profile in profiles) or eid_of(uicc) in card
+
+
+def eid_of(uicc: Uicc) -> str:
+    """The EID; empty where the card does not tell. Raises ``CardGone``."""
+    try:
+        return uicc.eid()
+    except CardGone:
+        raise
+    except (CardError, PeerError) as error:
+        log.warning("the EID cannot be read", error=str(error))
+        return ""
 
 
 def imsi_of(uicc: Uicc) -> str:

@@ -60,7 +60,7 @@ def _carriers(ended: Ended) -> Iterator[str]:
         yield "at one time no profile was enabled"
     if ended.enabled.count(ended.target) > 1:
         yield f"switched {ended.enabled.count(ended.target)} times for one command"
-    if len(ended.enabled) > 3:
+    if len(ended.enabled) > 3 + 3 * ended.plan.previous_dies:
         yield f"the card went through {len(ended.enabled) - 1} changes"
 
 
@@ -114,12 +114,22 @@ def _evidence(ended: Ended) -> Iterator[str]:
     if state == "VERIFIED":
         yield from _verified(ended, told)
     else:
+        yield from _over_the_fallback(ended, told)
         if told["cause"] != reason or not RADIO_SAYS.get(reason, lambda _seen: True)(told.get("registration")):
             yield f"undone because of {reason}, and the evidence says {told['cause']}, {told.get('registration')}"
         if "return" not in told["timings_ms"]:
             yield "it is not told how long going back took"
     if not ended.where and ended.plan.fault in TRIES_SHOW and not TRIES_SHOW[ended.plan.fault](_of_target(told)):
         yield f"the tries do not show the fault: {told['tries']}"
+
+
+def _over_the_fallback(ended: Ended, told: dict[str, Any]) -> Iterator[str]:
+    """Where the previous carrier died the fallback carries the device, and it is told why."""
+    if not ended.plan.previous_dies:
+        return
+    tried = [(way["iccid"], way["cause"]) for way in told.get("ways_back", [])]
+    if ended.active != ended.fallback or (ended.previous, "no_coverage") not in tried:
+        yield f"the previous carrier is dead, and the device is on {ended.active} after {tried}"
 
 
 def _verified(ended: Ended, told: dict[str, Any]) -> Iterator[str]:

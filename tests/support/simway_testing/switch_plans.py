@@ -2,6 +2,7 @@
 
 * seeds below ``EACH_WRITE``: a power cut at each write, of journal and card memory, for every coverage;
 * seeds below ``EACH_STEP``: a power cut at each step, the coverages in turn;
+* seeds below ``DIES``: the previous carrier dies during the switch, the fallback is good; a power cut here and there;
 * seeds from ``EVERY_STEP``: a power cut at each step for every coverage; they take minutes, and are run by ``--all`` only;
 * all others: a draw of coverage, a fault of the card, several power cuts, a kill of the platform.
 """
@@ -18,7 +19,8 @@ STEPS = 440
 EACH_WRITE = len(COVERAGES) * WRITES
 EACH_STEP = EACH_WRITE + STEPS
 PLATFORM_STEPS = 60
-RUNS = EACH_STEP + 442
+DIES = EACH_STEP + len(COVERAGES) * 12
+RUNS = DIES + 358
 """Those that belong to the tests."""
 EVERY_STEP = 10_000_000
 EVERY_STEP_RUNS = len(COVERAGES) * STEPS
@@ -32,6 +34,10 @@ def plan_of(seed: int) -> Plan:
     if seed < EACH_STEP:
         step = 1 + seed - EACH_WRITE
         return Plan(seed, names[step % len(names)], cuts=(step,), card_keeps_power=step // len(names) % 4 == 0)
+    if seed < DIES:
+        at, coverage = divmod(seed - EACH_STEP, len(names))
+        cuts = () if not at else (3 * at,) if at % 2 else (40 * at,)
+        return Plan(seed, names[coverage], cuts=cuts, counts_writes=at % 2 == 1, previous_dies=True)
     if seed >= EVERY_STEP:
         step, coverage = divmod(seed - EVERY_STEP, len(names))
         return Plan(seed, names[coverage], cuts=(1 + step,))

@@ -75,12 +75,14 @@ class Plan:
     """The cuts count writes only, of journal and card memory."""
     dispatches_singly: bool = False
     """The dispatcher gets to read one event at a time, as it does when they come a little apart."""
+    previous_dies: bool = False
+    """Once the card shows another profile the previous carrier has no coverage any more."""
 
     def __str__(self) -> str:
         counted = "write" if self.counts_writes else "step"
         shown = [f"coverage {self.coverage}", f"fault {self.fault}", *(f"power cut at {counted} {at}" for at in self.cuts)]
         shown += [f"platform killed at step {self.kill}"] * bool(self.kill) + ["the card keeps its power"] * self.card_keeps_power
-        shown += ["events come one by one"] * self.dispatches_singly
+        shown += ["events come one by one"] * self.dispatches_singly + ["the previous carrier dies"] * self.previous_dies
         return ", ".join(shown)
 
 
@@ -95,6 +97,7 @@ class Ended:
     previous: str
     target: str
     target_plmn: str
+    fallback: str
     active: str
     enabled: list[str]
     state: Command
@@ -152,8 +155,10 @@ class Run:
         self.memory = CardMemory(new_card(self.random.randbytes), derive_device_key(MASTER, name, 1), self.fuse)
         state = self.memory.state
         self.previous, target = state.enabled, state.profiles[1]
-        self.target, self.plmn = target.iccid, target.imsi[:5]
-        self.coverage = Coverage(carriers={self.target: COVERAGES[plan.coverage]}, seed=plan.seed)
+        self.target, self.plmn, self.fallback = target.iccid, target.imsi[:5], state.profiles[2].iccid
+        carriers = {self.target: COVERAGES[plan.coverage]}
+        self.coverage = Coverage(carriers=carriers, seed=plan.seed)
+        self.later_coverage = Coverage(carriers=carriers | {self.previous: COVERAGES["none"]}, seed=plan.seed)
         trouble = Trouble(FAULTS[plan.fault], sleep=self.sleep, clock_s=lambda: self.now_us / 1e6)
         slot = CardSlot(self.memory, trouble, cycles_power=not plan.card_keeps_power)
         self.device = Device(
@@ -190,7 +195,10 @@ class Run:
     # --- inside ----------------------------------------------------------------------------------------------------------
 
     def _radio(self) -> VirtualRadio:
-        return VirtualRadio(lambda: self.coverage, clock_s=lambda: self.now_us / 1e6, rng=random.Random(self.plan.seed))
+        return VirtualRadio(self._coverage, clock_s=lambda: self.now_us / 1e6, rng=random.Random(self.plan.seed))
+
+    def _coverage(self) -> Coverage:
+        return self.later_coverage if self.plan.previous_dies and len(self.memory.enabled) > 1 else self.coverage
 
     def _arm(self, cut: int) -> None:
         self.fuse.at = self.plan.cuts[cut] if cut < len(self.plan.cuts) else 0
@@ -252,7 +260,7 @@ class Run:
     def _ended(self, command: Command) -> Ended:
         journal = self.device.journal
         return Ended(
-            self.plan, self.previous, self.target, self.plmn, self.memory.state.enabled, self.memory.enabled,
+            self.plan, self.previous, self.target, self.plmn, self.fallback, self.memory.state.enabled, self.memory.enabled,
             self.platform.state(self.name, command), self.platform.history(command), self._inventory_active(),
             journal.command(bytes.fromhex(command.command_id)), journal.open_switch() is not None, self.where, self.fuse.passed,
             self.platform.passed,
