@@ -10,7 +10,8 @@ from simway_protocol.sim.bearer import Bearer, DatagramSocket
 
 from simway_modem_client.link import Link
 
-DATAGRAMS_A_ROUND = 64
+DATAGRAMS_A_ROUND = 1_024
+"""More than a socket holds: after a card that took minutes, all that came meanwhile is heard before silence is judged."""
 DATAGRAM_ROOM_BYTES = 2_048
 
 
@@ -21,11 +22,16 @@ class UdpPath:
         self._bearer = bearer
         self._host, self._port, self._local_port = host, port, local_port
         self.socket: DatagramSocket | None = None
+        self._attempt = -1
+        self._answered = False
 
     def reopen(self) -> None:
-        """As ``link.Path.reopen``."""
+        """As ``link.Path.reopen``. After an address that did not answer, the name's next one."""
         self.close()
-        self.socket = self._bearer.open_socket(self._host, self._port, self._local_port)
+        if not self._answered:
+            self._attempt += 1
+        self._answered = False
+        self.socket = self._bearer.open_socket(self._host, self._port, self._local_port, self._attempt)
 
     def send(self, datagram: bytes) -> None:
         """Sends one datagram."""
@@ -41,9 +47,15 @@ class UdpPath:
         if self.socket is None:
             return None
         try:
-            return self.socket.recv(DATAGRAM_ROOM_BYTES)
+            datagram = self.socket.recv(DATAGRAM_ROOM_BYTES)
         except OSError:
             return None
+        self._answered = True
+        return datagram
+
+    def is_readable(self) -> bool:
+        """There is more to receive, or an error to be told."""
+        return self.socket is not None and bool(select.select([self.socket], [], [], 0)[0])
 
     def close(self) -> None:
         """Closes the socket."""
@@ -98,9 +110,10 @@ class UdpLoop:
                 pass
         for _ in range(DATAGRAMS_A_ROUND):
             datagram = self._path.receive()
-            if datagram is None:
+            if datagram is not None:
+                self._link.receive(datagram)
+            elif not self._path.is_readable():  # an ICMP error, or a datagram that a radio loses, hides none behind it
                 return
-            self._link.receive(datagram)
 
     def _drain(self) -> bool:
         try:

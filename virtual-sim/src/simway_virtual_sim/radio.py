@@ -63,10 +63,10 @@ class VirtualRadio:
         with self._lock:
             return self._look()
 
-    def open_socket(self, host: str, port: int, local_port: int) -> RadioSocket:
+    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> RadioSocket:
         """As ``Bearer.open_socket``."""
         passes = self.open_gate()
-        return RadioSocket(_connect(host, port, local_port), passes)
+        return RadioSocket(_connect(host, port, local_port, attempt), passes)
 
     def open_gate(self) -> Callable[[], bool]:
         """Whether a datagram of a socket that is opened now gets through, asked for each one. Raises ``PathError``."""
@@ -172,18 +172,28 @@ def open_bearer(settings: Mapping[str, str]) -> VirtualRadio:
     return VirtualRadio(lambda: everywhere)
 
 
-def _connect(host: str, port: int, local_port: int) -> socket.socket:
+def _connect(host: str, port: int, local_port: int, attempt: int) -> socket.socket:
+    """To the first of the name's addresses that can be sent to, beginning with that of this ``attempt``."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise PathError(f"cannot resolve {host} (SERVER_HOST): {error}") from error
-    family, kind, protocol, _name, address = found[0]
-    opened = socket.socket(family, kind, protocol)
-    try:
-        opened.setblocking(False)
-        opened.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", local_port))
-        opened.connect(address)
-    except OSError as error:
-        opened.close()
-        raise PathError(f"cannot send from port {local_port} (LOCAL_PORT) to {host}:{port}: {error}") from error
-    return opened
+    begin = attempt % len(found)
+    troubles: list[OSError] = []
+    for family, kind, protocol, _name, address in found[begin:] + found[:begin]:
+        try:
+            opened = socket.socket(family, kind, protocol)
+        except OSError as error:
+            troubles.append(error)
+            continue
+        try:
+            opened.setblocking(False)
+            opened.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", local_port))
+            opened.connect(address)
+        except OSError as error:
+            opened.close()
+            troubles.append(error)
+            continue
+        return opened
+    words = "; ".join(dict.fromkeys(map(str, troubles)))
+    raise PathError(f"cannot send from port {local_port} (LOCAL_PORT) to {host}:{port}: {words}") from troubles[0]

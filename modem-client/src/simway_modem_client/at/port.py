@@ -87,7 +87,7 @@ class AtPort:
         """Card sessions that the modem would not close, by application, for whoever wants that application next."""
         self.card_reset_s = -math.inf
         """When the card was last reset, by the monotonic clock."""
-        self.closed = False
+        self._closed = threading.Event()
         self._open_serial = open_serial
         self._turn = threading.RLock()
         self._news = threading.Condition()
@@ -109,6 +109,11 @@ class AtPort:
         with self.exclusively():
             self._prepare()
             return self._exchange(command, ANSWER_S if timeout_s is None else timeout_s)
+
+    @property
+    def closed(self) -> bool:
+        """Nobody uses it any more."""
+        return self._closed.is_set()
 
     @contextmanager
     def exclusively(self, wait_s: float | None = None) -> Iterator[None]:
@@ -140,7 +145,7 @@ class AtPort:
 
     def close(self) -> None:
         """Lets go of the port, also under a command of another thread; that one and later calls raise ``ModemGone``."""
-        self.closed = True
+        self._closed.set()
         self._drop("closed")
 
     # --- inside ----------------------------------------------------------------------------------------------------------
@@ -161,7 +166,7 @@ class AtPort:
 
     def _open(self) -> None:
         wait_s = self._tried_s + REOPEN_S - time.monotonic()
-        if self.closed or wait_s > 0:
+        if self._closed.is_set() or wait_s > 0:
             raise ModemGone(f"the modem on {self.name} is gone ({self._trouble}); check MODEM_PORT and its power")
         self._tried_s = time.monotonic()
         try:
@@ -174,7 +179,7 @@ class AtPort:
         self._serial = opened
         self._in_step, self._fresh, self._owed = False, True, 0
         threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True).start()
-        if self.closed:
+        if self._closed.is_set():
             self._drop("closed")
 
     def _come_into_step(self) -> None:

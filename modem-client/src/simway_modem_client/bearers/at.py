@@ -115,12 +115,12 @@ class AtBearer:
                 return _UNKNOWN
             return self._registration
 
-    def open_socket(self, host: str, port: int, local_port: int) -> socket.socket:
+    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> socket.socket:
         """As ``Bearer.open_socket``, over the modem's interface."""
         registration = self.registration()
         if not registration.data:
             raise PathError(f"the modem carries no data now ({registration.cause or registration.state})")
-        return sockets.connect(host, port, local_port, self._interface)
+        return sockets.connect(host, port, local_port, self._interface, attempt)
 
     def close(self) -> None:
         """As ``Bearer.close``: the modem stays as it is."""
@@ -188,7 +188,7 @@ class AtBearer:
 
     def _may_restart(self, identity: _Identity | None) -> bool:
         """Not restarted lately, and perhaps not in the midst of a switch."""
-        wait_s = min(RESTART_EVERY_S * 2 ** max(self._resets - 1, 0), RESTART_EVERY_MAX_S)
+        wait_s: float = min(RESTART_EVERY_S * 2.0 ** max(self._resets - 1, 0), RESTART_EVERY_MAX_S)
         changing_s = CHANGE_S if identity == self._matched else 0.0
         return time.monotonic() >= max(self._reset_s + wait_s, self._shown_s + changing_s)
 

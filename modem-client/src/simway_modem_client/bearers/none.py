@@ -27,9 +27,9 @@ class NoBearer:
         """As ``Bearer.registration``: always home, with data."""
         return _ALWAYS
 
-    def open_socket(self, host: str, port: int, local_port: int) -> socket.socket:
+    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> socket.socket:
         """As ``Bearer.open_socket``."""
-        return sockets.connect(host, port, local_port)
+        return sockets.connect(host, port, local_port, attempt=attempt)
 
     def close(self) -> None:
         """As ``Bearer.close``."""

@@ -43,8 +43,8 @@ class Registration(NamedTuple):
 
     ``data``: datagrams can pass. ``plmn``: MCC and MNC of the network registered on. ``rat``: as people write it (``LTE``).
     ``rsrp_dbm``, ``rsrq_db``, ``rssi_dbm``: of the serving cell. ``cause``: why there is no registration or no data:
-    ``no_identity``, ``no_coverage``, ``attaching``, ``denied``, ``no_data``, ``modem_gone``, ``wrong_identity`` (the modem is on the
-    network, or tries to be, as another subscriber than the card's). ``imsi_modem``: what the modem itself says it is. ``proof``:
+    ``no_identity``, ``no_coverage``, ``attaching``, ``denied``, ``no_data``, ``modem_gone``, ``wrong_identity`` (the modem is
+    another subscriber than the card). ``imsi_modem``: what the modem itself says it is. ``proof``:
     what an attach proves as long as this stands, where that is not always the same.
     """
 
@@ -109,8 +109,8 @@ class Bearer(Protocol):
     def registration(self) -> Registration:
         """As it is now. Quick."""
 
-    def open_socket(self, host: str, port: int, local_port: int) -> DatagramSocket:
-        """A socket to the server, its name resolved anew; blocks on the resolver.
+    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> DatagramSocket:
+        """A socket to the server, its name resolved anew; blocks on the resolver. ``attempt``: which address to begin with.
 
         ``PathError`` when nothing carries data now. What it sends and receives passes only while the bearer carries data.
         """
