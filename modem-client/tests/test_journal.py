@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from simway_backbone import sqlite
 from simway_backbone.sqlite import SqliteUnusable
-from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch
+from simway_modem_client.journal import CommandRecord, Journal, OpenSwitch, open_journal
 from simway_modem_client.switch import Phase
 
 
@@ -62,3 +64,58 @@ def test_a_damaged_journal_is_one_clear_error_at_start(tmp_path: Path, page: int
     path.write_bytes(data)
     with pytest.raises(SqliteUnusable, match=r"journal\.db is damaged .* move the file away"):
         Journal(path)
+
+
+def test_a_damaged_journal_is_set_aside_and_its_counter_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.accept(CommandRecord(b"\1" * 16, "switch", 41, 5))
+    journal.close()
+    path.write_bytes(b"no database at all" * 1_000)
+    journal = open_journal(path)
+    assert (journal.is_lost, journal.last_counter, journal.recent(9), journal.open_switch()) == (True, 41, [], None)
+    assert [found.read_bytes()[:2] for found in tmp_path.glob("journal.db.broken-*")] == [b"no"]
+    journal.close()
+    journal = open_journal(path)
+    assert journal.is_lost
+    journal.close()
+    Journal(tmp_path / "other.db").close()
+    (tmp_path / "other.db").write_bytes(b"x" * 9_000)
+    fresh = open_journal(tmp_path / "other.db")
+    assert fresh.last_counter == 0, "there was none to lose"
+    fresh.close()
+
+
+def test_a_journal_of_a_later_program_is_not_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    with contextlib.closing(sqlite.connect(path)) as connection:
+        connection.pragma("user_version", 99)
+    with pytest.raises(SqliteUnusable, match="schema 99"):
+        open_journal(path)
+    assert not list(tmp_path.glob("*broken*"))
+
+
+def test_a_switch_that_the_first_schema_left_open_goes_on_on_whatever_card(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    journal.begin_switch(OpenSwitch(b"\1" * 16, "A", "B", 600, 5))
+    journal.close()
+    with contextlib.closing(sqlite.connect(path)) as connection:
+        for column in ("card", "way_back", "turns"):
+            connection.execute(f"ALTER TABLE switch DROP COLUMN {column}")
+        connection.pragma("user_version", 1)
+    journal = Journal(path)
+    found = journal.open_switch()
+    assert found is not None
+    assert (found.previous, found.card, found.way_back, found.turns) == ("A", (), "", 0)
+    journal.close()
+
+
+def test_what_binds_a_switch_to_its_card_and_its_way_back_is_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    journal.begin_switch(opened := OpenSwitch(b"\1" * 16, "A", "B", 600, 5, card=("89", "90")))
+    opened.way_back, opened.turns, opened.boots = "C", 2, 1
+    journal.update_switch(opened)
+    assert journal.open_switch() == opened
+    journal.close()

@@ -19,10 +19,14 @@ def reasons_in_code() -> set[str]:
     going_back = {
         switch.why_back(phase, event, radio, card_was_seen=True) for phase in Phase for event in Event for radio in RADIOS
     }
+    going_back |= {
+        switch.why_back(Phase.SWITCHED, Event.DEADLINE, RADIOS[0], card_was_seen=False, is_other_card=is_other)
+        for is_other in (False, True)
+    }
     refused = set(re.findall(r'^        \(.*, "([a-z_]+)"\),$', inspect.getsource(preflight.refuse), re.MULTILINE))
     card = set(re.findall(r'"((?:card|answer)_[a-z_]+)"', inspect.getsource(switch_card) + inspect.getsource(switcher)))
     answers = {result.name.lower() for result in EnableResult if result is not EnableResult.OK}
-    return (going_back | refused | card | answers | {"interrupted", "card_error", "no_way_back"}) - {""}
+    return (going_back | refused | card | answers | {"interrupted", "card_error", "no_way_back", "expired", "journal_full"}) - {""}
 
 
 def test_every_reason_is_explained() -> None:
