@@ -31,6 +31,14 @@ def test_of_the_radio_each_change_is_told_with_its_time() -> None:
     assert evidence.told["registration"] == {"state": "searching", "data": False, "cause": "no_coverage"}
 
 
+def test_the_proof_is_what_the_modems_identity_allows() -> None:
+    evidence = SwitchEvidence({"proof": "bearer"})
+    evidence.saw(Registration("home", True), 0, 0)
+    assert evidence.told["proof"] == "bearer"
+    evidence.saw(Registration("home", True, imsi_modem="999700000000001", proof="card-only"), 0, 0)
+    assert evidence.told["proof"] == evidence.told["registration"]["proof"] == "card-only"
+
+
 REGISTRATIONS = st.builds(
     Registration,
     state=st.sampled_from(["off", "searching", "denied", "home", "roaming"]),
@@ -41,6 +49,8 @@ REGISTRATIONS = st.builds(
     rsrp_dbm=st.none() | st.floats(-140, -40),
     rsrq_db=st.none() | st.floats(-20, 0),
     rssi_dbm=st.none(),
+    imsi_modem=st.sampled_from(["", "999700000000001"]),
+    proof=st.sampled_from(["", "bearer", "card-only"]),
 )
 
 
