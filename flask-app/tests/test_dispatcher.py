@@ -344,6 +344,17 @@ def test_an_audit_tells_that_a_command_never_came(house: House, before: bool, sh
     assert house.state(command) == state
 
 
+def test_a_journal_that_took_the_place_of_a_lost_one_tells_nothing_of_what_it_lacks(house: House) -> None:
+    house.attach()
+    command = house.switch(expires_in_s=10, deadline_s=30)
+    house.event(command, "sent")
+    house.later(3600)
+    audit = house.audit()
+    journal = {"last_counter": 9, "open_switch": None, "commands": [running(audit)], "journal_lost": True}
+    house.event(audit, "result", outcome="executed", evidence={"journal": journal})
+    assert house.state(command) == "UNKNOWN"
+
+
 def test_a_late_audit_tells_nothing_of_what_came_after_it(house: House) -> None:
     house.attach()
     audit = house.audit()

@@ -13,6 +13,7 @@ from simway_protocol.sim.es10c import EnableResult
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "carrier-switch.md"
 RADIOS = [Registration(state, data) for state in ("off", "searching", "denied", "home") for data in (False, True)]
+RADIOS.append(Registration("home", True, cause="wrong_identity"))
 
 
 def reasons_in_code() -> set[str]:

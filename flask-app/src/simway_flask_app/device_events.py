@@ -186,7 +186,8 @@ def _reaches_back(connection: Connection, journal: dict[str, Any], row: Any, aud
     listed = [str(entry["command_id"]) for entry in entries if entry["outcome"] != "cancelled"]  # a CANCEL may come late
     if commands.any_before(connection, row, listed):
         return True
-    return len(entries) < JOURNAL_COMMANDS and not commands.heard_before(connection, row, DEVICE)
+    is_whole = len(entries) < JOURNAL_COMMANDS and not journal.get("journal_lost")
+    return is_whole and not commands.heard_before(connection, row, DEVICE)
 
 
 def _meaning(row: Any, event: CommandEvent) -> Event | None:
