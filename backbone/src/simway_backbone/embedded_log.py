@@ -18,7 +18,7 @@ from simway_backbone import sqlite
 from simway_backbone.embedded_reader import EmbeddedReader, find_bounds
 from simway_backbone.embedded_segments import Catalog, TopicFiles, now_us
 from simway_backbone.embedded_writer import Append, TopicWriter, WriterThread
-from simway_backbone.log import LogError, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
+from simway_backbone.log import PATIENCE_S, LogError, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
 
 SEGMENT_MAX_BYTES = 256_000_000
 SEGMENTS_PER_RETENTION = 24
@@ -96,9 +96,9 @@ class EmbeddedLog:
             future.set_exception(error)
         return future
 
-    def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
+    def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:
         """See ``Log``."""
-        return EmbeddedReader(self._files(topic), self.partitions(topic), dict(positions))
+        return EmbeddedReader(self._files(topic), self.partitions(topic), dict(positions), patience_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """See ``Log``."""

@@ -14,10 +14,10 @@ from typing import Any
 
 from simway_backbone import sqlite
 from simway_backbone.embedded_segments import Offsets, Segment, SegmentMissing, TopicFiles, readable_errors
-from simway_backbone.log import OffsetGone, Record, refuse_append
+from simway_backbone.log import PATIENCE_S, OffsetGone, Record, refuse_append
 
-PAUSE_MIN_S, PAUSE_MAX_S = 0.001, 0.010
-"""Between two looks at a topic without news; doubles from the one to the other."""
+PAUSE_MIN_S = 0.001
+"""The first pause between two looks at a topic without news; doubles up to the reader's patience."""
 WAL_TIME_TRUSTED_NS = 50_000_000
 """A file's time of change has at worst the resolution of the kernel's tick, 10 ms."""
 LOOK_ANYWAY_S = 0.2
@@ -45,11 +45,11 @@ def find_bounds(files: TopicFiles) -> dict[int, tuple[int, int]]:
 class EmbeddedReader:
     """See ``Reader``."""
 
-    def __init__(self, files: TopicFiles, partitions: int, positions: Offsets) -> None:
+    def __init__(self, files: TopicFiles, partitions: int, positions: Offsets, patience_s: float = PATIENCE_S) -> None:
         for partition in positions:
             if refused := refuse_append(files.topic, partition, partitions, [(None, b"")]):
                 raise refused
-        self._files, self._positions = files, dict(positions)
+        self._files, self._positions, self._patience_s = files, dict(positions), patience_s
         self._all = len(positions) == partitions
         self._segment: Segment | None = None
         self._last_seq = 0
@@ -68,7 +68,7 @@ class EmbeddedReader:
                 return found
             if not went_on:
                 time.sleep(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                pause_s = min(2 * pause_s, self._patience_s)
 
     def seek(self, partition: int, offset: int) -> None:
         """See ``Reader``."""

@@ -25,7 +25,7 @@ from simway_protocol.topics import TOPICS, Topic
 
 from simway_backbone.kafka_lane import Append, Lane
 from simway_backbone.kafka_reader import ANSWER_TIMEOUT_S, KafkaReader, connection_settings, unavailable
-from simway_backbone.log import LogError, LogRefused, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
+from simway_backbone.log import PATIENCE_S, LogError, LogRefused, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
 
 START_TIMEOUT_S = 60.0
 """How long ``ensure_topics`` waits for a broker that is still starting."""
@@ -149,7 +149,7 @@ class KafkaLog:
         self._lanes[partition % LANES].put(Append(future, topic, partition, records))
         return future
 
-    def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
+    def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:  # noqa: ARG002 (the port's)
         """See ``Log``. Blocks when the topic was not used before."""
         return KafkaReader(self._servers, self._client_id, topic, self.partitions(topic), dict(positions))
 

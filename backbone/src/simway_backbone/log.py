@@ -19,6 +19,9 @@ RECORD_MAX_BYTES = 1_000_000
 Pairs: TypeAlias = Sequence[tuple[bytes | None, bytes]]
 """Records to append: key and value."""
 
+PATIENCE_S = 0.010
+"""Between two looks of a reader at a log without news."""
+
 
 class LogError(Exception):
     """Base of what a log raises."""
@@ -93,8 +96,11 @@ class Log(Protocol):
         ``LogUnavailable`` or ``LogRefused``. After ``LogUnavailable`` records may still turn up: consumers are idempotent.
         """
 
-    def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
-        """A reader of the given partitions, each from its own next offset (inclusive)."""
+    def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:
+        """A reader of the given partitions, each from its own next offset (inclusive).
+
+        ``patience_s``: how late it may see what is new, where the log has to be looked at for that. Looks cost a busy process.
+        """
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Waits for appends under way, then frees everything."""

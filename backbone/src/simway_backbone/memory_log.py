@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from simway_protocol.topics import TOPICS, Topic
 
-from simway_backbone.log import LogUnavailable, OffsetGone, Pairs, Reader, Record, refuse_append, topic_refused
+from simway_backbone.log import PATIENCE_S, LogUnavailable, OffsetGone, Pairs, Reader, Record, refuse_append, topic_refused
 
 
 class _Partition:
@@ -73,7 +73,7 @@ class MemoryLog:
             future.set_result(self._write(topic, partition, records))
         return future
 
-    def reader(self, topic: str, positions: Mapping[int, int]) -> Reader:
+    def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:  # noqa: ARG002 (the port's)
         """See ``Log``."""
         return _MemoryReader(self, topic, dict(positions))
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from simway_backbone import metrics
-from simway_backbone.log import Log, LogUnavailable, OffsetGone, Reader, Record
+from simway_backbone.log import PATIENCE_S, Log, LogUnavailable, OffsetGone, Reader, Record
 
 POLL_S = 0.5
 RETRY_S = 0.5
@@ -29,9 +29,11 @@ class Follower(threading.Thread):
         *,
         start: Callable[[], int | None] = lambda: None,
         retry_s: float = RETRY_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         super().__init__(name=f"follow {topic}", daemon=True)
         self._log, self._topic, self._apply, self._start_at, self._retry_s = log, topic, handle, start, retry_s
+        self._patience_s = patience_s
         self._ended = threading.Event()
         self.caught_up = threading.Event()
         self.missed = 0
@@ -62,7 +64,7 @@ class Follower(threading.Thread):
                 if position is None:
                     position = self._first()
                 end = self._log.bounds(self._topic)[0][1]
-                reader = self._log.reader(self._topic, {0: position})
+                reader = self._log.reader(self._topic, {0: position}, patience_s=self._patience_s)
             except LogUnavailable as error:
                 self._wait_after(error)
                 continue

@@ -12,6 +12,9 @@ from simway_protocol.messages import BadMessage, RegistryEntry
 
 from simway_ingest.follower import Follower
 
+PATIENCE_S = 0.1
+"""So late a revocation may be seen."""
+
 
 class Refused(StrEnum):
     """Why a device is not let in."""
@@ -32,7 +35,7 @@ class Registry:
     def __init__(self, log: Log, changed: Callable[[RegistryEntry], None] = lambda _: None) -> None:
         self._devices: dict[str, RegistryEntry] = {}
         self._changed = changed
-        self._follower = Follower(log, "registry", self._take)
+        self._follower = Follower(log, "registry", self._take, patience_s=PATIENCE_S)
 
     def start(self) -> None:
         """Begins reading, in a thread of its own."""

@@ -50,6 +50,8 @@ GC_THRESHOLDS = (20_000, 50, 100)
 """What waits for the log is thousands of small tuples without cycles; to look at them at every 700th is a waste."""
 LOADING_RETRY_MS = 1_000
 LOG_RETRY_S = 1.0
+DOWNLINK_PATIENCE_S, EVENTS_PATIENCE_S = 0.010, 0.1
+"""A command waits for the first; by the second a session that a newer one elsewhere has replaced ends."""
 REPORT_INTERVAL_S = 1.0
 FAULT_LOG_INTERVAL_S = 60.0
 CLOCK_MARGIN_US = 60_000_000
@@ -218,10 +220,10 @@ class Worker:
         await self._until_there(self._ensure_topics)
         self._registry.start()
         await self._until_there(lambda: self._registry.wait_ready(0.2))
-        await self._follow("downlink", self._exchange.downlink)
+        await self._follow("downlink", self._exchange.downlink, patience_s=DOWNLINK_PATIENCE_S)
         oldest_us = self._exchange.commands.oldest_us() or utc_us()
         since_us = min(oldest_us, utc_us() - DAY_US) - CLOCK_MARGIN_US
-        await self._follow("device-events", self._exchange.device_events, since_us)
+        await self._follow("device-events", self._exchange.device_events, patience_s=EVENTS_PATIENCE_S, since_us=since_us)
         self._loaded = True
         self._exchange.begin()
         self._say_if_busy()
@@ -245,12 +247,13 @@ class Worker:
         while not await asyncio.to_thread(step):
             pass
 
-    async def _follow(self, topic: str, take: Callable[[Any, int], None], since_us: int = 0) -> None:
+    async def _follow(self, topic: str, take: Callable[[Any, int], None], *, patience_s: float, since_us: int = 0) -> None:
         follower = Follower(
             self._log,
             topic,
             partial(self._hand_over, topic, take),
             start=lambda: offset_before(self._log, topic, since_us) if since_us else None,
+            patience_s=patience_s,
         )
         self._followers.append(follower)
         follower.start()
