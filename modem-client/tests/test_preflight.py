@@ -81,6 +81,13 @@ def test_every_way_back_has_its_turn_and_never_the_target(at: int, others: int, 
     assert "B" not in wanted
 
 
+def test_the_ways_back_have_their_turns_and_the_one_that_is_shown_is_passed_over() -> None:
+    assert [preflight.next_way_back("AFC", turn, "AFC"[turn % 3]) for turn in range(3)] == [(1, "F"), (2, "C"), (3, "A")]
+    assert preflight.next_way_back("AF", 0, "F") == (2, "A")
+    assert preflight.next_way_back("A", 0, "A") == (2, "A")
+    assert preflight.next_way_back("", 0, "") == (1, "")
+
+
 def test_what_counts_as_gone_back() -> None:
     assert preflight.is_way_back("A", "A", "B", 0)
     assert not preflight.is_way_back("C", "A", "B", 2)

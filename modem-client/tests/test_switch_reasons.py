@@ -27,7 +27,8 @@ def reasons_in_code() -> set[str]:
     refused = set(re.findall(r'^        \(.*, "([a-z_]+)"\),$', inspect.getsource(preflight.refuse), re.MULTILINE))
     card = set(re.findall(r'"((?:card|answer)_[a-z_]+)"', inspect.getsource(switch_card) + inspect.getsource(switcher)))
     answers = {result.name.lower() for result in EnableResult if result is not EnableResult.OK}
-    return (going_back | refused | card | answers | {"interrupted", "card_error", "no_way_back", "expired", "journal_full"}) - {""}
+    further = {"interrupted", "card_error", "no_way_back", "expired", "journal_full"}
+    return (going_back | refused | card | answers | further) - {""}
 
 
 def test_every_reason_is_explained() -> None:

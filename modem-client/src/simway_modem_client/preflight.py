@@ -64,10 +64,15 @@ def ways_back(previous: str, target: str, profiles: Sequence[Profile]) -> list[s
     return [*([previous] if previous else []), *(p.iccid for p in sorted(others, key=lambda p: not p.fallback))]
 
 
-def next_way_back(previous: str, target: str, profiles: Sequence[Profile], turn: int) -> str:
-    """Which way back has the ``turn``-th turn (from 0, the previous profile); empty when there is none at all."""
-    choices = ways_back(previous, target, profiles)
-    return choices[turn % len(choices)] if choices else ""
+def next_way_back(choices: Sequence[str], turn: int, shown: str) -> tuple[int, str]:
+    """Which of ``choices`` has its turn after the ``turn``-th (from 0, the first), and the number of that turn.
+
+    What is shown already is passed over, unless it is the only one.
+    """
+    if not choices:
+        return turn + 1, ""
+    turn += 1 + (choices[(turn + 1) % len(choices)] == shown)
+    return turn, choices[turn % len(choices)]
 
 
 def way_back(previous: str, target: str, profiles: Sequence[Profile], attempts: int, first: str = "") -> str:

@@ -15,7 +15,9 @@ from simway_protocol.sim.tlv_words import identity_words
 from simway_protocol.sim.uicc import NOT_THERE, Uicc
 
 from simway_modem_client.card import SimCard
-from simway_modem_client.preflight import is_worth_asking, ways_to_ask
+from simway_modem_client.journal import OpenSwitch
+from simway_modem_client.preflight import is_way_back, is_worth_asking, ways_to_ask
+from simway_modem_client.switch import Event, Phase
 from simway_modem_client.switch_evidence import SwitchEvidence
 
 CAT_BUSY_TRIES = 4
@@ -238,6 +240,17 @@ def eid_of(uicc: Uicc) -> str:
     except (CardError, PeerError) as error:
         log.warning("the EID cannot be read", error=str(error))
         return ""
+
+
+def place(switch: OpenSwitch, iccid: str) -> Event:
+    """What a card that shows ``iccid`` means to an open switch, in the words of its table."""
+    if not iccid:
+        return Event.CARD_EMPTY
+    if iccid == switch.target:
+        return Event.CARD_ON_TARGET
+    attempts = switch.attempts if switch.phase is Phase.RETURNING else 0
+    gone_back = is_way_back(iccid, switch.way_back or switch.previous, switch.target, attempts)
+    return Event.CARD_ON_WAY_BACK if gone_back else Event.CARD_ELSEWHERE
 
 
 def imsi_of(uicc: Uicc) -> str:

@@ -19,7 +19,7 @@ from simway_modem_client.card import SimCard
 from simway_modem_client.journal import Journal, OpenSwitch
 from simway_modem_client.preflight import Preflight
 from simway_modem_client.switch import Action, Event, Phase
-from simway_modem_client.switch_card import SwitchCard, look_before
+from simway_modem_client.switch_card import SwitchCard, look_before, place
 from simway_modem_client.switch_evidence import SwitchEvidence
 
 LOOK_AGAIN_S = 2.0
@@ -216,10 +216,8 @@ class Switcher:
             self._since_us = now_us
 
     def _why_back(self, switch: OpenSwitch, event: Event) -> str:
-        card_was_seen = self._seen is not Event.CARD_UNREADABLE
-        return workflow.why_back(
-            switch.phase, event, self._registration(), card_was_seen=card_was_seen, is_other_card=self._is_other_card
-        )
+        seen, other = self._seen is not Event.CARD_UNREADABLE, self._is_other_card
+        return workflow.why_back(switch.phase, event, self._registration(), card_was_seen=seen, is_other_card=other)
 
     def _observe(self, switch: OpenSwitch) -> None:
         evidence, registration, now_us = SwitchEvidence(switch.evidence), self._registration(), self._clock_us()
@@ -292,7 +290,7 @@ class Switcher:
         self._reports.send_pending(ended.command_id)
 
     def _save(self, switch: OpenSwitch) -> None:
-        """A disk that refuses stops no switch under way: the card shows at boot how far it came, and the way back cannot wait."""
+        """A disk that refuses stops no switch under way: the card shows at boot how far it came."""
         try:
             self._journal.update_switch(switch)
         except apsw.Error as error:
@@ -316,18 +314,8 @@ class Switcher:
         if not seen.readable:
             self._seen = Event.CARD_UNREADABLE
         else:
-            self._seen = Event.CARD_STALE if seen.is_stale else self._place(switch, seen.iccid)
+            self._seen = Event.CARD_STALE if seen.is_stale else place(switch, seen.iccid)
         return self._seen
-
-    @staticmethod
-    def _place(switch: OpenSwitch, iccid: str) -> Event:
-        if not iccid:
-            return Event.CARD_EMPTY
-        if iccid == switch.target:
-            return Event.CARD_ON_TARGET
-        attempts = switch.attempts if switch.phase is Phase.RETURNING else 0
-        gone_back = preflight.is_way_back(iccid, switch.way_back or switch.previous, switch.target, attempts)
-        return Event.CARD_ON_WAY_BACK if gone_back else Event.CARD_ELSEWHERE
 
     def _go_back(self, switch: OpenSwitch) -> Event:
         """Enables the way back, unless it is enabled, and looks. A card that may be another one is only looked at."""
@@ -337,20 +325,18 @@ class Switcher:
             return self._look(switch)
         enabled = next((profile.iccid for profile in profiles if profile.state == "enabled"), "")
         wanted = preflight.way_back(switch.previous, switch.target, profiles, switch.attempts, switch.way_back)
-        if wanted and self._place(switch, enabled) is not Event.CARD_ON_WAY_BACK:
+        if wanted and place(switch, enabled) is not Event.CARD_ON_WAY_BACK:
             aid = next((profile.aid for profile in profiles if profile.iccid == wanted), "")
             self._card.enable(evidence, EnableProfile(ProfileId.of(wanted)), wanted, aid)
         return self._look(switch)
 
     def _take_next_way_back(self, switch: OpenSwitch) -> None:
         """The next that is not shown already. A card that cannot be read keeps its turn."""
-        profiles, shown = self._card.profiles_of(SwitchEvidence(switch.evidence), switch.card), switch.way_back
-        for _ in range(2 if profiles else 0):
-            switch.turns += 1
-            switch.way_back = preflight.next_way_back(switch.previous, switch.target, profiles or (), switch.turns)
-            if switch.way_back != shown:
-                break
-        self._save(switch)
+        profiles = self._card.profiles_of(SwitchEvidence(switch.evidence), switch.card)
+        if profiles:
+            choices = preflight.ways_back(switch.previous, switch.target, profiles)
+            switch.turns, switch.way_back = preflight.next_way_back(choices, switch.turns, switch.way_back)
+            self._save(switch)
 
     def _go_back_later(self, switch: OpenSwitch) -> None:
         """Tries that found the card unreadable do not count: it may be out of its reader."""
