@@ -15,12 +15,12 @@ from simway_testing.switch_run import COVERAGES, FAULTS, Plan
 
 WRITES = 24
 """More than any switch makes that is cut once."""
-STEPS = 440
+STEPS = 480
 EACH_WRITE = len(COVERAGES) * WRITES
 EACH_STEP = EACH_WRITE + STEPS
 PLATFORM_STEPS = 60
 DIES = EACH_STEP + len(COVERAGES) * 12
-RUNS = DIES + 358
+RUNS = DIES + 318
 """Those that belong to the tests."""
 EVERY_STEP = 10_000_000
 EVERY_STEP_RUNS = len(COVERAGES) * STEPS
