@@ -26,6 +26,8 @@ from simway_protocol.udp.keys import card_response
 
 EPOCH = "00000000000000b1"
 SILENCE_MAX_S = 5.0
+STEADY_TICK_S = 0.002
+"""At a steady rate what is due is sent this often: a finer clock would cost the cores that are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def _steady(senders: list[Sender], rate_hz: float) -> None:
             sender.send(1_000_000) for sender in senders[sent % len(senders) :] + senders[: sent % len(senders)]
         ):
             sent += 1
-        for sender in select.select(senders, [], [], 0.0005)[0]:
+        for sender in select.select(senders, [], [], STEADY_TICK_S)[0]:
             sender.receive()
             moved = time.monotonic()
 

@@ -6,7 +6,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simway_protocol.errors import LocalError, PeerError
-from simway_protocol.sim import apdu, applet, es10b, es10c, euicc_info, files, numbering, proactive, status, store_data, tlv
+from simway_protocol.sim import (
+    apdu,
+    applet,
+    es10b,
+    es10c,
+    euicc_info,
+    files,
+    memory_reset,
+    numbering,
+    proactive,
+    status,
+    store_data,
+    tlv,
+)
 from simway_protocol.sim.apdu import Command
 from simway_protocol.sim.card import CardError, expect_success
 from simway_protocol.sim.es10c import ProfileClass, ProfileId, ProfileInfo, ProfileState
@@ -126,7 +139,7 @@ DECODERS = [
     es10b.RetrieveNotifications.decode, es10b.PendingNotification.decode, es10b.decode_pending_response, es10b.decode_operation,
     euicc_info.decode_addresses_response, euicc_info.decode_rat_response, euicc_info.decode_info_2_response,
     euicc_info.decode_info_1_response, euicc_info.decode_challenge_response, euicc_info.SetDefaultSmdp.decode,
-    es10c.MemoryReset.decode, tlv.decode_bits,
+    memory_reset.MemoryReset.decode, tlv.decode_bits,
     proactive.ProactiveCommand.decode, proactive.TerminalResponse.decode, numbering.decode_iccid, numbering.decode_eid,
     numbering.decode_imsi, files.DirEntry.decode, files.Fcp.decode, applet.decode_answer, applet.decode_verify,
     applet.decode_personalise, applet.decode_status, tlv.decode, tlv.decode_tags, tlv.decode_integer,
@@ -357,8 +370,8 @@ def test_what_the_card_says_of_itself_parses_to_what_was_built():
 
 @given(st.integers(0, 7))
 def test_memory_reset_options(number):
-    request = es10c.MemoryReset(es10c.MemoryResetOptions(number << 5))
-    assert es10c.MemoryReset.decode(tlv.decode_only(request.encode(), request.TAG)) == request
+    request = memory_reset.MemoryReset(memory_reset.MemoryResetOptions(number << 5))
+    assert memory_reset.MemoryReset.decode(tlv.decode_only(request.encode(), request.TAG)) == request
 
 
 def test_bit_lists_with_their_count_and_without():
@@ -366,54 +379,6 @@ def test_bit_lists_with_their_count_and_without():
     for wrong in (b"", b"\x08\x80"):
         with pytest.raises(PeerError):
             tlv.decode_bits(wrong)
-
-
-# --- numbers -----------------------------------------------------------------------------------------------------------
-
-
-@given(ICCIDS)
-def test_iccids(iccid):
-    assert numbering.decode_iccid(numbering.encode_iccid(iccid)) == iccid
-    assert len(numbering.encode_iccid(iccid)) == numbering.ICCID_BYTES
-
-
-@given(st.text(DIGITS, min_size=6, max_size=15))
-def test_imsis(imsi):
-    assert numbering.decode_imsi(numbering.encode_imsi(imsi)) == imsi
-
-
-@given(st.text(DIGITS, min_size=30, max_size=30), st.integers(0, 31), st.integers(1, 9))
-def test_eids_and_their_check_digits(first_30, place, change):
-    eid = numbering.eid_with_check_digits(first_30)
-    assert numbering.has_eid_check_digits(eid)
-    assert numbering.decode_eid(numbering.encode_eid(eid)) == eid
-    wrong = eid[:place] + str((int(eid[place]) + change) % 10) + eid[place + 1 :]
-    assert not numbering.has_eid_check_digits(wrong)
-
-
-@given(st.text(DIGITS, min_size=1, max_size=19), st.integers(0, 19), st.integers(1, 9))
-def test_luhn_finds_every_single_wrong_digit(digits, place, change):
-    whole = digits + numbering.luhn_digit(digits)
-    assert numbering.has_luhn_digit(whole)
-    place %= len(whole)
-    wrong = whole[:place] + str((int(whole[place]) + change) % 10) + whole[place + 1 :]
-    assert not numbering.has_luhn_digit(wrong)
-
-
-@pytest.mark.parametrize(("number", "digit"), [("7992739871", "3"), ("890141032111185107", "2")])
-def test_luhn_as_published(number, digit):
-    assert numbering.luhn_digit(number) == digit
-
-
-@pytest.mark.parametrize("build", [
-    lambda: numbering.encode_iccid("123"), lambda: numbering.encode_eid("1" * 31), lambda: numbering.encode_imsi("12345"),
-    lambda: numbering.encode_imsi("1" * 16), lambda: numbering.eid_with_check_digits("12"),
-    lambda: numbering.encode_iccid("٨" * 19), lambda: numbering.encode_iccid("A0000005591010000000"),
-    lambda: numbering.encode_iccid("898600d0a11e45678901"), lambda: numbering.encode_iccid("8986F0D0A11E4567890"),
-])  # fmt: skip
-def test_what_is_no_number(build):
-    with pytest.raises(LocalError):
-        build()
 
 
 # --- STORE DATA --------------------------------------------------------------------------------------------------------

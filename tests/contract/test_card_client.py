@@ -13,11 +13,10 @@ from simway_protocol.sim.es10c import (
     DisableResult,
     EnableProfile,
     EnableResult,
-    MemoryReset,
-    MemoryResetOptions,
     ProfileId,
     decode_result,
 )
+from simway_protocol.sim.memory_reset import MemoryReset, MemoryResetOptions
 from simway_protocol.sim.transport import Gathered, LengthCorrected, Processor
 from simway_protocol.sim.uicc import Uicc
 from simway_protocol.udp.keys import card_response

@@ -3,7 +3,8 @@
 import pytest
 from simway_protocol.sim import es10b, es10c
 from simway_protocol.sim.card import CardError, CardGone
-from simway_protocol.sim.es10c import EnableResult, MemoryReset, MemoryResetOptions
+from simway_protocol.sim.es10c import EnableResult
+from simway_protocol.sim.memory_reset import MemoryReset, MemoryResetOptions
 from simway_protocol.sim.uicc import Uicc
 from simway_testing import Unavailable, card_in_reader, pcscd, unavailable
 from simway_testing.cards import KNOWN, Socket, enabled, needing, stands_at

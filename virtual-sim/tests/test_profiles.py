@@ -10,12 +10,11 @@ from simway_protocol.sim.es10c import (
     DeleteResult,
     DisableResult,
     EnableResult,
-    MemoryResetOptions,
-    MemoryResetResult,
     NicknameResult,
     ProfileClass,
     ProfileId,
 )
+from simway_protocol.sim.memory_reset import MemoryResetOptions, MemoryResetResult
 from simway_virtual_sim import profiles
 from simway_virtual_sim.factory import CARRIERS, Carrier, new_card
 from simway_virtual_sim.state import NOTIFICATIONS_MAX, CardState, decode, encode

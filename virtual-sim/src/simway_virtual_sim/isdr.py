@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 from simway_protocol.errors import PeerError
-from simway_protocol.sim import es10b, es10c, euicc_info, status, store_data, tlv
+from simway_protocol.sim import es10b, es10c, euicc_info, memory_reset, status, store_data, tlv
 from simway_protocol.sim.apdu import Command, Ins
 
 from simway_virtual_sim import profiles
@@ -62,7 +62,7 @@ class IsdRSession:
             es10c.TAG_DISABLE_PROFILE: self._disable,
             es10c.TAG_DELETE_PROFILE: self._delete,
             es10c.TAG_SET_NICKNAME: self._nickname,
-            es10c.TAG_MEMORY_RESET: self._memory_reset,
+            memory_reset.TAG_MEMORY_RESET: self._memory_reset,
             es10b.TAG_LIST_NOTIFICATION: self._notifications,
             es10b.TAG_RETRIEVE_NOTIFICATIONS: self._pending_notifications,
             es10b.TAG_NOTIFICATION_SENT: self._remove_notification,
@@ -150,14 +150,14 @@ class IsdRSession:
 
     def _memory_reset(self, value: bytes) -> bytes:
         before = self._memory.state
-        result, state = profiles.memory_reset(before, es10c.MemoryReset.decode(value).options)
+        result, state = profiles.memory_reset(before, memory_reset.MemoryReset.decode(value).options)
         switched = state.enabled != before.enabled
         if switched and self._toolkit.busy:
-            return es10c.encode_result(es10c.TAG_MEMORY_RESET, es10c.MemoryResetResult.CAT_BUSY)
+            return es10c.encode_result(memory_reset.TAG_MEMORY_RESET, memory_reset.MemoryResetResult.CAT_BUSY)
         self._memory.commit(state)
         if switched:
             self._toolkit.ask_refresh()
-        return es10c.encode_result(es10c.TAG_MEMORY_RESET, result)
+        return es10c.encode_result(memory_reset.TAG_MEMORY_RESET, result)
 
     def _notifications(self, value: bytes) -> bytes:
         wanted = es10b.ListNotification.decode(value).operations

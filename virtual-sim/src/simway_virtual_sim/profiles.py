@@ -11,11 +11,10 @@ from simway_protocol.sim.es10c import (
     DeleteResult,
     DisableResult,
     EnableResult,
-    MemoryResetOptions,
-    MemoryResetResult,
     NicknameResult,
     ProfileId,
 )
+from simway_protocol.sim.memory_reset import MemoryResetOptions, MemoryResetResult
 
 from simway_virtual_sim.state import NOTIFICATIONS_MAX, OPERATIONAL, TEST, CardState, Notification, Profile
 

@@ -7,7 +7,7 @@ the simulated card share one codec. ICCIDs and EIDs are digits, AIDs upper-case 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from simway_protocol.errors import LocalError, PeerError
@@ -22,7 +22,6 @@ TAG_SET_NICKNAME = 0xBF29
 TAG_ENABLE_PROFILE = 0xBF31
 TAG_DISABLE_PROFILE = 0xBF32
 TAG_DELETE_PROFILE = 0xBF33
-TAG_MEMORY_RESET = 0xBF34
 TAG_GET_EID = 0xBF3E
 
 TAG_ICCID = 0x5A
@@ -42,7 +41,6 @@ _TAG_CHOICE = 0xA0
 _TAG_ERROR = 0x81
 _TAG_RESULT = 0x80
 _TAG_REFRESH = 0x81
-_TAG_RESET_OPTIONS = 0x82
 _TAG_NICKNAME_ELSEWHERE = 0x8F
 _PPR1, _PPR2 = 0x40, 0x20
 NICKNAME_MAX_BYTES = 64
@@ -117,23 +115,6 @@ class NicknameResult(ResultCode):
     OK = 0
     NOT_FOUND = 1
     UNDEFINED = 127
-
-
-class MemoryResetResult(ResultCode):
-    """SGP.22, 5.7.19."""
-
-    OK = 0
-    NOTHING_TO_DELETE = 1
-    CAT_BUSY = 5
-    UNDEFINED = 127
-
-
-class MemoryResetOptions(IntFlag):
-    """What a memory reset takes away; the bits of the named bit list, its first bit being the highest of a byte."""
-
-    OPERATIONAL_PROFILES = 0x80
-    TEST_PROFILES = 0x40
-    DEFAULT_SMDP_ADDRESS = 0x20
 
 
 class ProfilesError(PeerError):
@@ -388,24 +369,6 @@ class SetNickname:
         if len(text) > NICKNAME_MAX_BYTES:
             raise PeerError("bad_request", "the nickname is too long")
         return cls(numbering.decode_iccid(tlv.need(items, TAG_ICCID)), _text(text))
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryReset:
-    """SGP.22, 5.7.19: takes profiles away for good, the enabled one too, whatever their policy says."""
-
-    TAG: ClassVar[int] = TAG_MEMORY_RESET
-    options: MemoryResetOptions
-
-    def encode(self) -> bytes:
-        """``BF34{82 options}``."""
-        return tlv.encode(self.TAG, tlv.encode(_TAG_RESET_OPTIONS, tlv.encode_bits(self.options)))
-
-    @classmethod
-    def decode(cls, value: bytes) -> MemoryReset:
-        """From the value of BF34; bits that no release here knows are passed over."""
-        bits = tlv.decode_bits(tlv.need(tlv.decode_map(value), _TAG_RESET_OPTIONS))
-        return cls(MemoryResetOptions(bits & 0xE0))
 
 
 # --- responses ---------------------------------------------------------------------------------------------------------

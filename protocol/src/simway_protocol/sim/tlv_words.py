@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from simway_protocol.errors import PeerError
-from simway_protocol.sim import es10b, es10c, euicc_info, numbering, tlv, trace
+from simway_protocol.sim import es10b, es10c, euicc_info, memory_reset, numbering, tlv, trace
 from simway_protocol.sim.proactive import Result
 
 _SHOWN_BYTES = 16
@@ -129,7 +129,7 @@ def _named(kind: type[IntEnum]) -> Format:
 _RESULTS = {
     es10c.TAG_ENABLE_PROFILE: es10c.EnableResult, es10c.TAG_DISABLE_PROFILE: es10c.DisableResult,
     es10c.TAG_DELETE_PROFILE: es10c.DeleteResult, es10c.TAG_SET_NICKNAME: es10c.NicknameResult,
-    es10c.TAG_MEMORY_RESET: es10c.MemoryResetResult, es10b.TAG_NOTIFICATION_SENT: es10b.RemoveResult,
+    memory_reset.TAG_MEMORY_RESET: memory_reset.MemoryResetResult, es10b.TAG_NOTIFICATION_SENT: es10b.RemoveResult,
 }  # fmt: skip
 
 _FIELDS: dict[tuple[int, int], tuple[str, Format]] = {

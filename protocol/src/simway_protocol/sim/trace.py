@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from simway_protocol.errors import PeerError
-from simway_protocol.sim import applet, es10b, es10c, euicc_info, store_data, tlv
+from simway_protocol.sim import applet, es10b, es10c, euicc_info, memory_reset, store_data, tlv
 from simway_protocol.sim.apdu import Command, Ins
 from simway_protocol.sim.status import hex_of
 
@@ -26,7 +26,7 @@ FUNCTIONS = {
     es10c.TAG_ENABLE_PROFILE: "EnableProfile",
     es10c.TAG_DISABLE_PROFILE: "DisableProfile",
     es10c.TAG_DELETE_PROFILE: "DeleteProfile",
-    es10c.TAG_MEMORY_RESET: "eUICCMemoryReset",
+    memory_reset.TAG_MEMORY_RESET: "eUICCMemoryReset",
     euicc_info.TAG_GET_EUICC_INFO_1: "GetEUICCInfo1",
     euicc_info.TAG_GET_EUICC_INFO_2: "GetEUICCInfo2",
     euicc_info.TAG_GET_CHALLENGE: "GetEUICCChallenge",
