@@ -15,7 +15,7 @@ from simway_testing import Unavailable, kafka_server, postgres_server
 from bench import card, command, recorder, udp_ingest
 from bench.figures import Figure, machine, progress, table
 
-QUICK_SCALE = 0.15
+QUICK_SCALE = 0.12
 
 
 class Run:
@@ -42,7 +42,7 @@ class Run:
 
     def recorder(self) -> list[Figure]:
         """What the recorder stores."""
-        readings, rounds = (30_000, 2) if self._quick else (200_000, 5)
+        readings, rounds = (20_000, 2) if self._quick else (200_000, 5)
         url = f"sqlite:///{self._directory / 'store.db'}"
         figures = recorder.measure(_made(self._directory / "sqlite"), url, "sqlite", readings=readings, rounds=rounds)
         if not self._embedded_alone:
