@@ -5,6 +5,7 @@ Run by ``make test-compose``, whose environment names the project; skipped elsew
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -22,9 +23,10 @@ def compose(*arguments: str) -> None:
     subprocess.run([REPOSITORY / "tools" / "compose", *arguments], cwd=REPOSITORY, check=True, capture_output=True, timeout=400)
 
 
-def known(api: Api, until_us: int) -> list[tuple[str, int, object]]:
-    """Every reading of the demo device before a time."""
-    return [(row["sensor"], row["t_us"], row["value"]) for row in api.readings(DEMO_DEVICE, to=str(until_us))]
+def known(api: Api, until_us: int) -> list[tuple[str, int, str]]:
+    """Every reading of the demo device before a time, its value as JSON: the SIM's own word is an object."""
+    rows = api.readings(DEMO_DEVICE, to=str(until_us))
+    return [(row["sensor"], row["t_us"], json.dumps(row["value"], sort_keys=True)) for row in rows]
 
 
 @pytest.mark.timeout(600)

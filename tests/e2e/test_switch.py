@@ -68,9 +68,8 @@ def scene(front: Front) -> Iterator[Scene]:
 
 @pytest.fixture
 def here(front: Front) -> Platform:
-    """The platform whose processes and log are at hand."""
-    if not isinstance(front, Platform):
-        pytest.skip("the platform's processes and log are not this test's own")
+    """The platform whose processes and log are at hand: for tests marked ``processes``."""
+    assert isinstance(front, Platform)
     return front
 
 
@@ -151,6 +150,7 @@ def test_a_replayed_and_a_forged_datagram_are_refused_and_counted(scene: Scene) 
     assert_agreed(truck, truck.away)
 
 
+@pytest.mark.processes
 def test_a_command_put_into_the_log_again_or_forged_there_is_refused_and_counted(scene: Scene, here: Platform) -> None:
     """The MAC holds where the log cannot be trusted: the device alone judges, and a command id is executed once."""
     truck = scene.truck("good")
@@ -237,6 +237,7 @@ def test_expired_and_cancelled_commands_are_never_executed(scene: Scene, api: Ap
         assert_agreed(truck, truck.away)
 
 
+@pytest.mark.processes
 def test_no_more_switches_a_day_than_allowed(scene: Scene, here: Platform) -> None:
     """Another web process on the same store, with a cap."""
     truck, port = scene.truck("lonely"), free_port()
@@ -270,6 +271,7 @@ def test_a_modem_client_killed_in_the_middle_resolves_the_switch_at_boot(scene: 
     assert_agreed(truck, truck.away if done["state"] == "VERIFIED" else truck.home)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("service", ["udp-server", "dispatcher"])
 def test_a_service_killed_in_the_middle_leaves_both_sides_agreeing(scene: Scene, here: Platform, service: str) -> None:
     truck = scene.truck("orphan")
