@@ -42,13 +42,15 @@ class Run:
 
     def recorder(self) -> list[Figure]:
         """What the recorder stores."""
-        readings, rounds = (20_000, 2) if self._quick else (200_000, 5)
+        readings, rounds = (30_000, 2) if self._quick else (200_000, 5)
+        loads = recorder.LOADS[:1] if self._quick else recorder.LOADS
         url = f"sqlite:///{self._directory / 'store.db'}"
-        figures = recorder.measure(_made(self._directory / "sqlite"), url, "sqlite", readings=readings, rounds=rounds)
+        place = _made(self._directory / "sqlite")
+        figures = recorder.measure(place, url, "sqlite", readings=readings, rounds=rounds, loads=loads)
         if not self._embedded_alone:
             url = postgres_server.database(self._postgres_url)
             log = _made(self._directory / "pg-log")
-            figures += recorder.measure(log, url, "postgresql", readings=readings, rounds=rounds)
+            figures += recorder.measure(log, url, "postgresql", readings=readings, rounds=rounds, loads=loads)
         return figures
 
     def command(self) -> list[Figure]:

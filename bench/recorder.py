@@ -49,14 +49,16 @@ class Load:
 LOADS = (Load("", 100, 20, f", aim {AIM_RATIO}"), Load("_many_devices", 5_000, 1, ""))
 
 
-def measure(directory: Path, store_url: str, name: str, *, readings: int, rounds: int) -> list[Figure]:
+def measure(
+    directory: Path, store_url: str, name: str, *, readings: int, rounds: int, loads: Sequence[Load] = LOADS
+) -> list[Figure]:
     """The figures for one database. ``readings`` in each round; the rounds' times lie one after the other."""
     spare_the_collector()
     store = open_store(store_url)
     store.migrate()
     log = open_log(f"sqlite:///{directory / 'recorder-log'}", client_id="bench")
     log.ensure_topics()
-    figures = [figure for load in LOADS for figure in _measure_load(store, log, name, load, readings, rounds)]
+    figures = [figure for load in loads for figure in _measure_load(store, log, name, load, readings, rounds)]
     log.close()
     store.close()
     return figures
