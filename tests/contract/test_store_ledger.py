@@ -107,6 +107,17 @@ def test_gaps_are_written_down(store: SqlStore, log: UplinkLog) -> None:
     assert [(row.partition, row.first_offset, row.last_offset) for row in rows] == [(0, 5, 9)]
 
 
+def test_a_writer_that_looks_where_it_stands_forgets_what_it_knew(store: SqlStore, device: str) -> None:
+    """Another one may have written in between, and then what is remembered of the device's numbers is old."""
+    follower, (one, other) = Follower("recorder", uuid.uuid4().hex, "uplink"), (store.uplink_writer(), store.uplink_writer())
+    for offset, writer in enumerate((one, other, one)):
+        assert writer.positions(follower).get(0, 0) == offset
+        message = uplink(device, offset + 1, ("t", T0_US + offset, 1.0))
+        writer.store([message], follower, {0: (offset, offset + 1)}, now_us=T0_US)
+    ledger = store.loss_ledger(device)
+    assert (ledger.sent, ledger.stored, ledger.missing) == (3, 3, 0)
+
+
 def test_two_writers_of_one_partition_store_everything_once(store: SqlStore, device: str) -> None:
     """Both read the same log from the same place: the position lets only one through at each offset."""
     follower, batches = Follower("recorder", uuid.uuid4().hex, "uplink"), 30

@@ -83,7 +83,8 @@ class UplinkWriter:
         self._accounts: dict[AccountKey, Account] = {}
 
     def positions(self, follower: Follower) -> dict[int, int]:
-        """Where to go on reading."""
+        """Where to go on reading. Another writer may have been there meanwhile: nothing that was cached is trusted any more."""
+        self._forget_all()
         with self._database.read() as connection:
             return positions.load(connection, follower)
 
@@ -103,8 +104,7 @@ class UplinkWriter:
                     positions.note_gap(connection, follower, gap, now_us)
                 return self._store(connection, uplinks, list(letters), now_us)
         except BaseException:
-            self._series.clear()
-            self._accounts.clear()
+            self._forget_all()
             raise
 
     def _store(self, connection: Connection, uplinks: Sequence[Uplink], letters: list[DeadLetter], now_us: int) -> Outcome:
@@ -124,6 +124,10 @@ class UplinkWriter:
             self._bulk.add_rejections(connection, [(*key, total) for key, total in batch.refusals.items()])
         outbox.bury(connection, letters, now_us)
         return batch.outcome()
+
+    def _forget_all(self) -> None:
+        self._series.clear()
+        self._accounts.clear()
 
     def _forget(self) -> None:
         """Between transactions only: what one has changed lies in these caches until it is written."""
