@@ -19,9 +19,10 @@ COPY udp-server udp-server
 COPY flask-app flask-app
 COPY modem-client modem-client
 COPY virtual-sim virtual-sim
+COPY cli cli
 RUN --mount=type=cache,target=/root/.cache/uv \
     VIRTUAL_ENV=/app/venv /uv/bin/uv pip install -q --no-deps \
-    ./protocol ./backbone ./ingest ./udp-server ./flask-app ./modem-client ./virtual-sim
+    ./protocol ./backbone ./ingest ./udp-server ./flask-app ./modem-client ./virtual-sim ./cli
 
 FROM ${PYTHON_IMAGE}
 ENV PATH=/app/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

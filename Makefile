@@ -35,7 +35,7 @@ cap: bootstrap-dev ## the applet's CAP file for a real card; needs Oracle's Java
 check: bootstrap-dev ## lint, formatting, types, import directions
 	@$(bin)/ruff check -q .
 	@$(bin)/ruff format --check . >var/format.log || { cat var/format.log; echo 'check: run $(bin)/ruff format'; exit 1; }
-	@$(bin)/mypy --no-error-summary $(patsubst %,%/src,protocol backbone ingest udp-server flask-app modem-client virtual-sim)
+	@$(bin)/mypy --no-error-summary $(patsubst %,%/src,protocol backbone ingest udp-server flask-app modem-client virtual-sim cli)
 	@$(bin)/lint-imports --no-logo >var/lint-imports.log || { cat var/lint-imports.log; exit 1; }
 	@echo "check: clean"
 

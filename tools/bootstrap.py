@@ -22,7 +22,7 @@ VENV = VAR / "venv"
 UV_LOCK = ROOT / "tools" / "uv.txt"
 CARD_LOCK = ROOT / "requirements-card.lock"
 LOCKS = {"run": ROOT / "requirements-run.lock", "dev": ROOT / "requirements.lock"}
-PACKAGES = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim")
+PACKAGES = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "cli")
 
 
 def say(text: str) -> None:

@@ -17,7 +17,7 @@ import system_packages
 from junit import Counts, counts
 from local import ROOT, VAR
 
-UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "bench", "tests/repo")
+UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "cli", "bench", "tests/repo")
 TWO_AT_ONCE = ("-n", "2", "--dist", "loadgroup")
 """Tests of one platform stay together, in their order; two platforms run side by side."""
 

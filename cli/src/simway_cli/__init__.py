@@ -1,0 +1,1 @@
+"""The ``simway`` command: the platform from a terminal, over its REST API alone."""
