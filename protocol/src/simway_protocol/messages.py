@@ -24,6 +24,7 @@ class Uplink(msgspec.Struct, omit_defaults=True):
 
     ``readings[i]`` has the sequence number ``first_seq + i``; where a sender numbers nothing, ``epoch`` and ``first_seq``
     are None. ``dropped``: what the full outbox gave up; ``rejected``: what admission refused; both in the epoch's numbers.
+    ``trace``: of a sampled uplink the ``traceparent`` of its append (W3C Trace Context, version 00); of all others None.
     """
 
     device: str
@@ -34,6 +35,7 @@ class Uplink(msgspec.Struct, omit_defaults=True):
     readings: list[Reading] = []
     dropped: list[Range] = []
     rejected: list[RejectedRange] = []
+    trace: str | None = None
 
 
 class UplinkBatch(msgspec.Struct):
