@@ -6,12 +6,13 @@ import socket
 import termios
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from simway_modem_client.at import port as at_port
 from simway_modem_client.at.port import Serial, take_port
-from simway_modem_client.bearers import BearerUnusable, bearer_names, open_bearer
+from simway_modem_client.bearers import BearerUnusable, bearer_names, open_bearer, sockets
 from simway_modem_client.bearers import at as at_bearer
 from simway_modem_client.bearers.at import AtBearer
 from simway_modem_client.card import open_card
@@ -107,7 +108,7 @@ def test_attached_but_no_data(make: Make) -> None:
     uicc = as_its_card(modem, bearer)
     shown(bearer, state=RegistrationState.HOME, data=False, cause="no_data")
     with pytest.raises(PathError, match="no_data"):
-        bearer.open_socket("127.0.0.1", 9, 0)
+        bearer.open_socket(partial(sockets.connect, "127.0.0.1", 9, 0))
     uicc.close()
 
 
@@ -152,7 +153,7 @@ def test_a_modem_that_never_takes_the_identity_up_carries_nothing(make: Make, mo
     found = shown(bearer, cause="wrong_identity")
     assert (found.state, found.data, found.imsi_modem) == (RegistrationState.OFF, False, modem.imsi)
     with pytest.raises(PathError, match="wrong_identity"):
-        bearer.open_socket("127.0.0.1", 9, 0)
+        bearer.open_socket(partial(sockets.connect, "127.0.0.1", 9, 0))
 
 
 def test_a_modem_is_not_restarted_all_the_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +281,7 @@ def test_datagrams_go_over_the_interface_that_is_named(make: Make) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(5)
-        way = bearer.open_socket("127.0.0.1", server.getsockname()[1], 0)
+        way = bearer.open_socket(partial(sockets.connect, *server.getsockname(), 0))
         assert way.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"lo"
         way.send(b"up")
         assert server.recv(10) == b"up"
@@ -292,12 +293,12 @@ def test_an_address_or_an_interface_that_is_not_there(make: Make) -> None:
     modem, bearer = make(interface="127.0.0.1")
     uicc = as_its_card(modem, bearer)
     shown(bearer, state=RegistrationState.HOME)
-    way = bearer.open_socket("127.0.0.1", 9, 0)
+    way = bearer.open_socket(partial(sockets.connect, "127.0.0.1", 9, 0))
     assert way.getsockname()[0] == "127.0.0.1"
     way.close()
     bearer._interface = "wwan77"
     with pytest.raises(PathError, match="MODEM_INTERFACE"):
-        bearer.open_socket("127.0.0.1", 9, 0)
+        bearer.open_socket(partial(sockets.connect, "127.0.0.1", 9, 0))
     uicc.close()
 
 

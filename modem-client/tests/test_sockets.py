@@ -10,7 +10,6 @@ from simway_modem_client.bearers import sockets
 from simway_modem_client.bearers.none import NoBearer
 from simway_modem_client.udp_loop import UdpLoop, UdpPath
 from simway_protocol.sim.bearer import PathError
-from simway_virtual_sim import radio
 
 Addresses = Callable[..., None]
 
@@ -37,21 +36,17 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Addresses:
     return are
 
 
-CONNECTS = [
-    lambda attempt: sockets.connect("iot.example.org", 9, 0, attempt=attempt),
-    lambda attempt: radio._connect("iot.example.org", 9, 0, attempt),
-]
+def connect(attempt: int) -> socket.socket:
+    return sockets.connect("iot.example.org", 9, 0, attempt=attempt)
 
 
-@pytest.mark.parametrize("connect", CONNECTS, ids=["host", "virtual radio"])
-def test_an_address_that_cannot_be_sent_to_is_passed_over(addresses: Addresses, connect: Callable[[int], socket.socket]) -> None:
+def test_an_address_that_cannot_be_sent_to_is_passed_over(addresses: Addresses) -> None:
     addresses("255.255.255.255", "127.0.0.1")  # broadcasts are refused to sockets that did not ask for them
     with connect(0) as way:
         assert way.getpeername()[0] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("connect", CONNECTS, ids=["host", "virtual radio"])
-def test_addresses_take_turns(addresses: Addresses, connect: Callable[[int], socket.socket]) -> None:
+def test_addresses_take_turns(addresses: Addresses) -> None:
     addresses("127.0.0.1", "127.0.0.2", "127.0.0.3")
     seen = []
     for attempt in range(4):
@@ -60,22 +55,33 @@ def test_addresses_take_turns(addresses: Addresses, connect: Callable[[int], soc
     assert seen == ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"]
 
 
-@pytest.mark.parametrize("connect", CONNECTS, ids=["host", "virtual radio"])
-def test_when_none_can_be_sent_to_it_says_why(addresses: Addresses, connect: Callable[[int], socket.socket]) -> None:
+def test_when_none_can_be_sent_to_it_says_why(addresses: Addresses) -> None:
     addresses("255.255.255.255", "255.255.255.255")
     with pytest.raises(PathError, match="cannot send from port 0"):
         connect(0)
 
 
-def test_the_next_address_has_its_turn_only_after_one_that_did_not_answer(server: socket.socket) -> None:
+def test_a_server_that_cannot_be_reached_is_named() -> None:
+    with pytest.raises(PathError, match="SERVER_HOST"):
+        sockets.connect("no such host.invalid", 9, 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", 0))
+        with pytest.raises(PathError, match="LOCAL_PORT"):
+            sockets.connect("127.0.0.1", 9, taken.getsockname()[1])
+
+
+def test_the_next_address_has_its_turn_only_after_one_that_did_not_answer(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
+    connect_really = sockets.connect
 
-    class Bearer(NoBearer):
-        def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> socket.socket:
-            asked.append(attempt)
-            return super().open_socket(host, port, local_port, attempt)
+    def connect_noting(host: str, port: int, local_port: int, interface: str, attempt: int) -> socket.socket:
+        asked.append(attempt)
+        return connect_really(host, port, local_port, interface, attempt)
 
-    path = UdpPath(Bearer(), *server.getsockname())
+    monkeypatch.setattr(sockets, "connect", connect_noting)
+    path = UdpPath(NoBearer(), *server.getsockname())
     path.reopen()
     path.reopen()
     path.send(b"up")

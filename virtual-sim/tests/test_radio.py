@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simway_protocol.sim.bearer import PROOF_BEARER, BearerUnusable, PathError, Registration, RegistrationState
+from simway_protocol.sim.bearer import PROOF_BEARER, BearerUnusable, Connect, PathError, Registration, RegistrationState
 from simway_testing import REPOSITORY
 from simway_virtual_sim.radio import CoverageFile, RadioSocket, VirtualRadio, open_bearer
 from simway_virtual_sim.radio_coverage import Carrier, Coverage, Flapping, Identity, decode, registration_at
@@ -190,6 +190,18 @@ def server() -> Iterator[socket.socket]:
         yield opened
 
 
+def to(server: socket.socket) -> Connect:
+    """A way to a server as a device makes one, over whichever interface."""
+
+    def connect(_interface: str) -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setblocking(False)
+        made.connect(server.getsockname())
+        return made
+
+    return connect
+
+
 class Attached:
     """A modem with a socket to the server, and a coverage that the test changes."""
 
@@ -199,7 +211,7 @@ class Attached:
         self.coverage = Coverage()
         self.radio = VirtualRadio(lambda: self.coverage, clock_s=self.clock, rng=random.Random(1))
         self.radio.use_identity(*ALPHA)
-        self.way: RadioSocket = self.radio.open_socket("127.0.0.1", server.getsockname()[1], 0)
+        self.way: RadioSocket = self.radio.open_socket(to(server))
         assert self.up(b"first") == b"first"
 
     def up(self, datagram: bytes) -> bytes:
@@ -236,9 +248,9 @@ def test_a_device_moved_to_a_carrier_without_coverage_is_cut_off(attached: Attac
     attached.radio.use_identity(*BETA)
     assert (attached.up(b"up"), attached.down(b"down")) == (b"", b"")
     with pytest.raises(PathError, match="no_coverage"):
-        attached.radio.open_socket("127.0.0.1", 9, 0)
+        attached.radio.open_socket(to(attached.server))
     attached.radio.use_identity(*ALPHA)
-    again = attached.radio.open_socket("127.0.0.1", attached.server.getsockname()[1], 0)
+    again = attached.radio.open_socket(to(attached.server))
     again.send(b"again")
     assert attached.server.recv(100) == b"again"
     again.close()
@@ -323,15 +335,15 @@ def test_a_file_that_cannot_be_used_is_told_at_start(tmp_path: Path) -> None:
         open_bearer({"coverage_file": str(tmp_path / "broken.toml")})
 
 
-def test_a_server_that_cannot_be_reached_is_named() -> None:
+def test_a_server_that_cannot_be_reached_is_not_the_radios_fault() -> None:
     radio = open_bearer({})
     radio.use_identity(*ALPHA)
+
+    def unreachable(_interface: str) -> socket.socket:
+        raise PathError("cannot resolve it (SERVER_HOST)")
+
     with pytest.raises(PathError, match="SERVER_HOST"):
-        radio.open_socket("no such host.invalid", 9, 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("0.0.0.0", 0))
-        with pytest.raises(PathError, match="LOCAL_PORT"):
-            radio.open_socket("127.0.0.1", 9, taken.getsockname()[1])
+        radio.open_socket(unreachable)
 
 
 def test_evidence_leaves_out_what_is_not_known() -> None:

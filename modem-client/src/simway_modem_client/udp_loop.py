@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from simway_protocol.sim.bearer import Bearer, DatagramSocket
 
+from simway_modem_client.bearers import sockets
 from simway_modem_client.link import Link
 
 DATAGRAMS_A_ROUND = 1_024
@@ -31,7 +32,10 @@ class UdpPath:
         if not self._answered:
             self._attempt += 1
         self._answered = False
-        self.socket = self._bearer.open_socket(self._host, self._port, self._local_port, self._attempt)
+        self.socket = self._bearer.open_socket(self._connect)
+
+    def _connect(self, interface: str) -> DatagramSocket:
+        return sockets.connect(self._host, self._port, self._local_port, interface, self._attempt)
 
     def send(self, datagram: bytes) -> None:
         """Sends one datagram."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from simway_protocol.sim.bearer import PROOF_BEARER, BearerUnusable, PathError, Registration
+from simway_protocol.sim.bearer import PROOF_BEARER, BearerUnusable, Connect, DatagramSocket, PathError, Registration
 
 from simway_virtual_sim.radio_coverage import Coverage, Identity, decode, registration_at
 
@@ -63,10 +62,10 @@ class VirtualRadio:
         with self._lock:
             return self._look()
 
-    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> RadioSocket:
+    def open_socket(self, connect: Connect) -> RadioSocket:
         """As ``Bearer.open_socket``."""
         passes = self.open_gate()
-        return RadioSocket(_connect(host, port, local_port, attempt), passes)
+        return RadioSocket(connect(""), passes)
 
     def open_gate(self) -> Callable[[], bool]:
         """Whether a datagram of a socket that is opened now gets through, asked for each one. Raises ``PathError``."""
@@ -102,7 +101,7 @@ class VirtualRadio:
 class RadioSocket:
     """A UDP socket behind the radio (``simway_protocol.sim.bearer.DatagramSocket``)."""
 
-    def __init__(self, inner: socket.socket, passes: Callable[[], bool]) -> None:
+    def __init__(self, inner: DatagramSocket, passes: Callable[[], bool]) -> None:
         self._inner = inner
         self._passes = passes
 
@@ -170,30 +169,3 @@ def open_bearer(settings: Mapping[str, str]) -> VirtualRadio:
         return VirtualRadio(CoverageFile(Path(path)))
     everywhere = Coverage()
     return VirtualRadio(lambda: everywhere)
-
-
-def _connect(host: str, port: int, local_port: int, attempt: int) -> socket.socket:
-    """To the first of the name's addresses that can be sent to, beginning with that of this ``attempt``."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise PathError(f"cannot resolve {host} (SERVER_HOST): {error}") from error
-    begin = attempt % len(found)
-    troubles: list[OSError] = []
-    for family, kind, protocol, _name, address in found[begin:] + found[:begin]:
-        try:
-            opened = socket.socket(family, kind, protocol)
-        except OSError as error:
-            troubles.append(error)
-            continue
-        try:
-            opened.setblocking(False)
-            opened.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", local_port))
-            opened.connect(address)
-        except OSError as error:
-            opened.close()
-            troubles.append(error)
-            continue
-        return opened
-    words = "; ".join(dict.fromkeys(map(str, troubles)))
-    raise PathError(f"cannot send from port {local_port} (LOCAL_PORT) to {host}:{port}: {words}") from troubles[0]

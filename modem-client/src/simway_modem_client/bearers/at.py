@@ -9,7 +9,6 @@ pass, and an attach proves no more than the card's state.
 from __future__ import annotations
 
 import math
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +20,8 @@ from simway_protocol.sim.bearer import (
     PROOF_BEARER,
     PROOF_CARD_ONLY,
     BearerUnusable,
+    Connect,
+    DatagramSocket,
     PathError,
     Registration,
     RegistrationState,
@@ -30,7 +31,6 @@ from simway_modem_client.at import answers
 from simway_modem_client.at.lines import Command, is_boot
 from simway_modem_client.at.port import LOST, AtPort, ModemBusy, ModemGone, NoSerial, give_back, take_port
 from simway_modem_client.at.restart import restart
-from simway_modem_client.bearers import sockets
 
 POLL_S = 5.0
 SEARCHING_POLL_S = 1.0
@@ -115,12 +115,12 @@ class AtBearer:
                 return _UNKNOWN
             return self._registration
 
-    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> socket.socket:
+    def open_socket(self, connect: Connect) -> DatagramSocket:
         """As ``Bearer.open_socket``, over the modem's interface."""
         registration = self.registration()
         if not registration.data:
             raise PathError(f"the modem carries no data now ({registration.cause or registration.state})")
-        return sockets.connect(host, port, local_port, self._interface, attempt)
+        return connect(self._interface)
 
     def close(self) -> None:
         """As ``Bearer.close``: the modem stays as it is."""

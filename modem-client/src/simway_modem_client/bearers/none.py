@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 
-from simway_protocol.sim.bearer import PROOF_CARD_ONLY, Registration, RegistrationState
-
-from simway_modem_client.bearers import sockets
+from simway_protocol.sim.bearer import PROOF_CARD_ONLY, Connect, DatagramSocket, Registration, RegistrationState
 
 _ALWAYS = Registration(RegistrationState.HOME, data=True)
 
@@ -27,9 +24,9 @@ class NoBearer:
         """As ``Bearer.registration``: always home, with data."""
         return _ALWAYS
 
-    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> socket.socket:
+    def open_socket(self, connect: Connect) -> DatagramSocket:
         """As ``Bearer.open_socket``."""
-        return sockets.connect(host, port, local_port, attempt=attempt)
+        return connect("")
 
     def close(self) -> None:
         """As ``Bearer.close``."""

@@ -86,6 +86,10 @@ class DatagramSocket(Protocol):
         """Closes it; again is harmless."""
 
 
+Connect: TypeAlias = Callable[[str], DatagramSocket]
+"""Makes a socket to the server over a network interface, by its name or address; empty: the host chooses. ``PathError``."""
+
+
 class Bearer(Protocol):
     """One way to the network. ``registration`` may be called from any thread, the rest from one.
 
@@ -109,8 +113,8 @@ class Bearer(Protocol):
     def registration(self) -> Registration:
         """As it is now. Quick."""
 
-    def open_socket(self, host: str, port: int, local_port: int, attempt: int = 0) -> DatagramSocket:
-        """A socket to the server, its name resolved anew; blocks on the resolver. ``attempt``: which address to begin with.
+    def open_socket(self, connect: Connect) -> DatagramSocket:
+        """A socket to the server, made by ``connect`` over the interface that the bearer chooses; blocks as that does.
 
         ``PathError`` when nothing carries data now. What it sends and receives passes only while the bearer carries data.
         """
