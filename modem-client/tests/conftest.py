@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from simway_protocol.sim.es10c import EnableProfile, ProfileId
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.events import CommandProgress, DataReceived, ServerEvent, SessionAttached
 from simway_protocol.udp.server import CookiePeriod, ServerEndpoint
+from simway_testing.udp_service import UdpServer
 from simway_virtual_sim.radio import VirtualRadio
 from simway_virtual_sim.radio_coverage import Coverage
 
@@ -312,3 +314,23 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+@pytest.fixture
+def server() -> Iterator[UdpServer]:
+    """The real server endpoint on a real socket, for ``simway-modem`` as a process."""
+    server = UdpServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, server: UdpServer) -> dict[str, str]:
+    """That of a ``simway-modem`` which attaches to ``server``."""
+    key_file = tmp_path / "device.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(KEY.hex())
+    return {
+        "DEVICE_ID": DEVICE, "DEVICE_KEY_FILE": str(key_file), "MODEM_DIR": str(tmp_path / "modem"),
+        "SERVER_PORT": str(server.port), "MODEM_METRICS_PORT": "0", "PATH": os.environ["PATH"],
+    }  # fmt: skip

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from simway_backbone import sqlite
@@ -22,35 +18,10 @@ from simway_modem_client.home import RunLock
 from simway_modem_client.outbox import Outbox
 from simway_protocol.commands import Body, BodyType, Kind
 from simway_protocol.sim.es10c import EnableProfile, ProfileId
-from simway_testing.udp_service import KEY, UdpServer, now_us
+from simway_testing.udp_service import UdpServer, now_us
+from simway_testing.waiting import wait_for
 
 DEADLINE_S = 60
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.01)
-    return found
-
-
-@pytest.fixture
-def server() -> Iterator[UdpServer]:
-    server = UdpServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def environment(tmp_path: Path, server: UdpServer) -> dict[str, str]:
-    key_file = tmp_path / "device.key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(KEY.hex())
-    return {
-        "DEVICE_ID": "truck-7", "DEVICE_KEY_FILE": str(key_file), "MODEM_DIR": str(tmp_path / "modem"),
-        "SERVER_PORT": str(server.port), "MODEM_METRICS_PORT": "0", "PATH": os.environ["PATH"],
-    }  # fmt: skip
 
 
 def run(environment: dict[str, str], *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -101,8 +72,8 @@ def test_a_csv_file_is_imported(server: UdpServer, environment: dict[str, str], 
 def test_host_readings_a_switch_and_status(server: UdpServer, environment: dict[str, str]) -> None:
     process = start(environment, "--interval", "100ms")
     try:
-        wait_for(lambda: len(server.readings) > 20, "readings of this host")
-        code, said = wait_for(lambda: (s := shown(environment, "status"))[0] == 0 and "EID" in s[1] and s, "status")
+        wait_for(lambda: len(server.readings) > 20, DEADLINE_S, "readings of this host")
+        code, said = wait_for(lambda: (s := shown(environment, "status"))[0] == 0 and "EID" in s[1] and s, DEADLINE_S, "status")
         assert f"attached to 127.0.0.1:{server.port}" in said
         assert server.attached[0].iccid in said
         code, text = shown(environment, "sim", "profiles", "--json")
@@ -113,19 +84,27 @@ def test_host_readings_a_switch_and_status(server: UdpServer, environment: dict[
             (EnableProfile(ProfileId.of(target)).encode(),),
         )  # fmt: skip
         server.submit(body)
-        wait_for(lambda: [event for event in server.progress if event.event == "closed"], "the switch is closed")
+        wait_for(lambda: [event for event in server.progress if event.event == "closed"], DEADLINE_S, "the switch is closed")
         assert server.attached[-1].iccid == target
-        wait_for(lambda: "switch 0101" in shown(environment, "status")[1], "the last command in status")
+        wait_for(lambda: "switch 0101" in shown(environment, "status")[1], DEADLINE_S, "the last command in status")
         status = json.loads(shown(environment, "status", "--json")[1])
         assert status["last_command"]["closed"] == "closed"
-        wait_for(lambda: json.loads(shown(environment, "status", "--json")[1])["sim"]["active_iccid"] == target, "the new ICCID")
+        wait_for(
+            lambda: json.loads(shown(environment, "status", "--json")[1])["sim"]["active_iccid"] == target,
+            DEADLINE_S,
+            "the new ICCID",
+        )
         second = run(environment, "run")
         assert second.returncode == 2
         assert "runs on" in second.stderr
         fed = run(environment, "run", "--source", "stdin", text='{"sensor_id": "fed", "value": 1}\n')
         assert fed.returncode == 0, fed.stderr
         assert "it will send" in fed.stderr
-        wait_for(lambda: any(reading.sensor == "fed" for reading in server.readings.values()), "what another process put in")
+        wait_for(
+            lambda: any(reading.sensor == "fed" for reading in server.readings.values()),
+            DEADLINE_S,
+            "what another process put in",
+        )
     finally:
         code, said = stop(process)
     assert code == 0, said
@@ -135,7 +114,7 @@ def test_a_killed_process_goes_on_where_it_was(server: UdpServer, environment: d
     for _ in range(3):
         count = len(server.readings)
         process = start(environment, "--interval", "10ms")
-        wait_for(lambda count=count: len(server.readings) > count + 50, "readings")
+        wait_for(lambda count=count: len(server.readings) > count + 50, DEADLINE_S, "readings")
         stop(process, signal.SIGKILL)
     modem_dir = Path(environment["MODEM_DIR"])
     with Outbox(modem_dir / "outbox.db") as outbox:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,28 +27,10 @@ from simway_testing.waiting import wait_for
 WITHIN_S = 60
 
 
-@pytest.fixture
-def server() -> Iterator[UdpServer]:
-    server = UdpServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def environment(tmp_path: Path, server: UdpServer) -> dict[str, str]:
-    key_file = tmp_path / "device.key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(KEY.hex())
-    return {
-        "DEVICE_ID": "truck-7", "DEVICE_KEY_FILE": str(key_file), "MODEM_DIR": str(tmp_path / "modem"),
-        "SERVER_PORT": str(server.port), "MODEM_METRICS_PORT": "0", "SIGNAL_INTERVAL_S": "200ms", "PATH": os.environ["PATH"],
-    }  # fmt: skip
-
-
 @contextmanager
 def running(environment: dict[str, str]) -> Iterator[None]:
     command = [sys.executable, "-m", "simway_modem_client", "run", "--interval", "500ms"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment | {"SIGNAL_INTERVAL_S": "200ms"}, stderr=subprocess.PIPE, text=True)
     try:
         yield
     finally:

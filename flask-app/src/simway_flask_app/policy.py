@@ -131,26 +131,28 @@ def _capped(facts: Facts, switches_per_day: int, now_us: int) -> Refusal:
     )
 
 
+_NOT_OPERATIONAL = {
+    "test": (
+        "test_profile",
+        "Profile {iccid} is of the test class: its keys are public, and no carrier serves it. Choose an operational "
+        'profile, or send "force": true with a "reason".',
+    ),
+    "provisioning": (
+        "provisioning_profile",
+        "Profile {iccid} is of the provisioning class: it reaches the provider's download server, and mostly nothing "
+        'else. Choose an operational profile, or send "force": true with a "reason".',
+    ),
+    "unknown": (
+        "unknown_class",
+        "The SIM says of profile {iccid} neither that it is operational nor any other class that is known here. "
+        'Choose another profile, or send "force": true with a "reason".',
+    ),
+}
+"""Reason and text, by the class of the target (SGP.22, 5.7.15)."""
+
+
 def _class_of_target(facts: Facts) -> Iterator[Refusal]:
     target = profile_of(facts.profiles or (), facts.target)
-    if target is not None and target.profile_class == "test":
-        yield Refusal(
-            "test_profile",
-            f"Profile {facts.target} is of the test class: its keys are public, and no carrier serves it. Choose an operational "
-            'profile, or send "force": true with a "reason".',
-            forcible=True,
-        )
-    if target is not None and target.profile_class == "provisioning":
-        yield Refusal(
-            "provisioning_profile",
-            f"Profile {facts.target} is of the provisioning class: it reaches the provider's download server, and mostly nothing "
-            'else. Choose an operational profile, or send "force": true with a "reason".',
-            forcible=True,
-        )
-    if target is not None and target.profile_class == "unknown":
-        yield Refusal(
-            "unknown_class",
-            f"The SIM says of profile {facts.target} neither that it is operational nor any other class that is known here. "
-            'Choose another profile, or send "force": true with a "reason".',
-            forcible=True,
-        )
+    if target is not None and target.profile_class in _NOT_OPERATIONAL:
+        reason, text = _NOT_OPERATIONAL[target.profile_class]
+        yield Refusal(reason, text.format(iccid=facts.target), forcible=True)

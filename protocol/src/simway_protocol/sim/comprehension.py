@@ -14,7 +14,6 @@ from simway_protocol.sim import tlv
 _COMPREHENSION = 0x80
 _LONG = 0x7F
 _LONG_TAG_BYTES = 3
-_LENGTH_MAX_BYTES = 3
 
 
 class Item(NamedTuple):
@@ -41,7 +40,7 @@ def decode(data: bytes) -> list[Item]:
 def decode_first(data: bytes) -> tuple[Item, bytes]:
     """The first data object, and the bytes after it."""
     tag, required, at = _read_tag(data)
-    length, at = _read_length(data, at)
+    length, at = tlv.read_length(data, at)
     if len(data) - at < length:
         raise PeerError("bad_tlv", f"object {tag:02X} says {length} bytes, {len(data) - at} are there")
     return Item(tag, data[at : at + length], required), data[at + length :]
@@ -71,15 +70,3 @@ def _read_tag(data: bytes) -> tuple[int, bool, int]:
     if not number & 0x7FFF:
         raise PeerError("bad_tlv", "a long tag of zero")
     return _LONG << 16 | number & 0x7FFF, bool(number & 0x8000), _LONG_TAG_BYTES
-
-
-def _read_length(data: bytes, at: int) -> tuple[int, int]:
-    if at >= len(data):
-        raise PeerError("bad_tlv", "a length was expected, nothing is there")
-    first = data[at]
-    if first < 0x80:
-        return first, at + 1
-    size = first & 0x7F
-    if not 1 <= size <= _LENGTH_MAX_BYTES or at + 1 + size > len(data):
-        raise PeerError("bad_tlv", "the length is cut, indefinite or too long")
-    return int.from_bytes(data[at + 1 : at + 1 + size], "big"), at + 1 + size

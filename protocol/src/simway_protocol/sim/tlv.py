@@ -40,7 +40,7 @@ def encode_length(length: int) -> bytes:
 def decode_first(data: bytes) -> tuple[Tlv, bytes]:
     """The first data object, and the bytes after it."""
     tag, at = _read_tag(data)
-    length, at = _read_length(data, at)
+    length, at = read_length(data, at)
     if len(data) - at < length:
         raise PeerError("bad_tlv", f"tag {tag:X} says {length} bytes, {len(data) - at} are there")
     return Tlv(tag, data[at : at + length]), data[at + length :]
@@ -147,7 +147,8 @@ def _read_tag(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[:size], "big"), size
 
 
-def _read_length(data: bytes, at: int) -> tuple[int, int]:
+def read_length(data: bytes, at: int) -> tuple[int, int]:
+    """The length that is written at ``at`` (ISO/IEC 8825-1, 8.1.3; definite forms only), and where the value begins."""
     if at >= len(data):
         raise PeerError("bad_tlv", "a length was expected, nothing is there")
     first = data[at]
