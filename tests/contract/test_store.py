@@ -34,7 +34,12 @@ def test_migrations_make_the_tables_that_the_code_knows(store: SqlStore) -> None
     assert not store.migrate()
     store.check_schema()
     with store.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": no_partition})
+        assert compare_metadata(context, metadata) == []
+
+
+def no_partition(name: str | None, kind: str, _parents: object) -> bool:
+    return not (kind == "table" and (name or "").startswith("readings_"))
 
 
 def test_a_schema_older_or_newer_than_the_code_is_an_error_that_says_what_to_run(

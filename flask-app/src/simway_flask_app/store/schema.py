@@ -2,7 +2,8 @@
 
 ``readings`` is keyed by (series, time); a series is one sensor of one device, named by an integer for the sake of speed and
 size. Numbers of every kind stand in ``num``, so that charts need one column; ``kind`` says what they were, and ``detail`` holds
-what a double cannot (see ``values``). JSON is kept as text on both databases.
+what a double cannot (see ``values``). JSON is kept as text on both databases. On PostgreSQL ``readings`` is partitioned by day of
+``t_us`` (see ``partitions``).
 """
 
 from __future__ import annotations
@@ -118,6 +119,43 @@ readings = Table(
     Column("unit", Text),
     PrimaryKeyConstraint("series_id", "t_us", name="readings_pkey"),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (t_us)",
+)
+
+
+def _rollup(name: str) -> Table:
+    """Windows of one width over the numbers of ``readings``: of equal extremes, the earliest time."""
+    return Table(
+        name,
+        metadata,
+        Column("series_id", Integer, nullable=False),
+        Column("bucket_us", BigInteger, nullable=False, comment="start of the window, UTC"),
+        Column("count", BigInteger, nullable=False),
+        Column("sum", Double, nullable=False),
+        Column("min", Double, nullable=False),
+        Column("min_us", BigInteger, nullable=False),
+        Column("max", Double, nullable=False),
+        Column("max_us", BigInteger, nullable=False),
+        Column("first", Double, nullable=False),
+        Column("first_us", BigInteger, nullable=False),
+        Column("last", Double, nullable=False),
+        Column("last_us", BigInteger, nullable=False),
+        PrimaryKeyConstraint("series_id", "bucket_us", name=f"{name}_pkey"),
+        sqlite_with_rowid=False,
+    )
+
+
+rollup_minute = _rollup("rollup_minute")
+rollup_hour = _rollup("rollup_hour")
+rollup_day = _rollup("rollup_day")
+
+tiers = Table(
+    "tiers",
+    metadata,
+    Column("tier", Text, primary_key=True, comment="raw, minute, hour or day"),
+    Column("keep_s", BigInteger, nullable=False, comment="0: for ever"),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False, comment="settings: follows the recorder's settings until a person sets it"),
 )
 
 latest = Table(
