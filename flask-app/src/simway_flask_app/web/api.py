@@ -8,7 +8,7 @@ from simway_protocol.identity import derive_device_key, is_device_id
 
 from simway_flask_app import commands as use_cases
 from simway_flask_app.store import port
-from simway_flask_app.web import api_sim, cursors, present, schemas, times
+from simway_flask_app.web import api_readings, api_sim, cursors, present, schemas
 from simway_flask_app.web.auth import SESSION_COOKIE, Gate, require_same_origin
 from simway_flask_app.web.context import ACTOR, Services, services
 from simway_flask_app.web.limits import STREAM_RETRY_S
@@ -18,6 +18,9 @@ from simway_flask_app.web.problems import FAILED, FieldError, Problem, problem_r
 from simway_flask_app.web.routes import NOT_A_DEVICE_ID, PREFIX, command_id, device_id, operations
 
 log = structlog.get_logger(__name__)
+
+ROOMS = (api_readings, api_sim)
+"""Modules that add operations of their own when they are imported."""
 
 
 def make_blueprint(gate: Gate) -> Blueprint:
@@ -193,45 +196,6 @@ def get_loss(device: str) -> schemas.LossLedger:
     store = services().store
     store.device(device_id(device))
     return present.loss_ledger(store.loss_ledger(device))
-
-
-# --- readings ----------------------------------------------------------------------------------------------------------
-
-
-@operations.add(
-    "GET",
-    "/devices/<device>/readings",
-    tag="readings",
-    summary="Readings of a device",
-    replies={200: schemas.ReadingsPage},
-    problems=(404, 422),
-    query=schemas.ReadingsQuery,
-)
-def list_readings(device: str, query: schemas.ReadingsQuery) -> schemas.ReadingsPage:
-    """Readings in order of their own time, by sensor and time range, a page at a time."""
-    from_us, to_us = times.parse_parameter("from", query.from_), times.parse_parameter("to", query.to)
-    times.check_range(from_us, to_us)
-    store = services().store
-    store.device(device_id(device))
-    page = store.readings(
-        device, sensors=query.sensor, from_us=from_us, to_us=to_us, limit=query.limit, cursor=query.cursor, order=query.order
-    )
-    return schemas.ReadingsPage(device, [present.reading(row) for row in page.readings], page.next_cursor)
-
-
-@operations.add(
-    "GET",
-    "/devices/<device>/readings/latest",
-    tag="readings",
-    summary="The newest reading of each sensor",
-    replies={200: schemas.LatestReadings},
-    problems=(404,),
-)
-def list_latest(device: str) -> schemas.LatestReadings:
-    """Newest means the newest timestamp, not what was received last."""
-    store = services().store
-    store.device(device_id(device))
-    return schemas.LatestReadings(device, [present.reading(row) for row in store.latest(device)])
 
 
 # --- commands ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,21 @@ READINGS_LIMIT_DEFAULT = 1_000
 READINGS_LIMIT_MAX = 5_000
 SENSORS_MAX = 50
 """``sensor`` parameters in one question."""
+POINTS_MIN, POINTS_MAX = 4, 10_000
+"""Points of one series in a chart: no screen is wider."""
+AGGREGATES_MAX_CHARS = 120
+COLUMN_MAX_CHARS = 128
+EXPORT_DEVICES_MAX = 100
+"""``device`` parameters of one export; none means all."""
+IMPORT_MAX_BYTES = 256 * 1024 * 1024
+"""One import; a longer file comes in parts (``header``, ``first_line``)."""
+IMPORT_BAD_LISTED = 100
+"""Bad lines that an import names; all are counted."""
+TRANSFERS_MAX = 4
+"""Exports and imports under way at once; one more is answered 429."""
+TRANSFER_RETRY_S = 5
+TRANSFER_STALL_S = 60.0
+"""A reader of an export that takes nothing for so long has lost it."""
 COMMANDS_LIMIT_DEFAULT = 20
 COMMANDS_LIMIT_MAX = 200
 CURSOR_MAX_CHARS = 256

@@ -9,7 +9,7 @@ from simway_protocol.messages import Profile
 from simway_flask_app.sim_word import SimWord
 from simway_flask_app.store import port
 from simway_flask_app.store.oversight import Alarm
-from simway_flask_app.web import schemas
+from simway_flask_app.web import schemas, schemas_readings
 from simway_flask_app.web.times import to_text
 
 
@@ -104,9 +104,9 @@ def session(row: port.Session) -> schemas.Session:
     )
 
 
-def reading(row: port.StoredReading) -> schemas.Reading:
+def reading(row: port.StoredReading) -> schemas_readings.Reading:
     """One reading."""
-    return schemas.Reading(row.sensor, to_text(row.t_us), row.t_us, row.value, row.unit)
+    return schemas_readings.Reading(row.sensor, to_text(row.t_us), row.t_us, row.value, row.unit)
 
 
 def loss_ledger(row: port.LossLedger) -> schemas.LossLedger:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 from simway_protocol.commands import DEADLINE_DEFAULT_S, DEADLINE_MIN_S
-from simway_protocol.limits import SENSOR_MAX_CHARS
 
 from simway_flask_app.commands import DEADLINE_MAX_S, EXPIRES_DEFAULT_S, EXPIRES_MAX_S
 from simway_flask_app.web import limits
-from simway_flask_app.web.fields import Cursor, DeviceId, Iccid, NextCursor, Time, TimeParameter, TimeUs, no_line_end
+from simway_flask_app.web.fields import Cursor, DeviceId, Iccid, NextCursor, Time, TimeUs, no_line_end
 
 # --- in ----------------------------------------------------------------------------------------------------------------
 
@@ -76,20 +75,6 @@ class DevicesQuery(Struct, forbid_unknown_fields=True):
     """Which devices."""
 
     limit: Annotated[int, Meta(ge=1, le=limits.DEVICES_LIMIT_MAX)] = limits.DEVICES_LIMIT_DEFAULT
-    cursor: Cursor | None = None
-
-
-class ReadingsQuery(Struct, forbid_unknown_fields=True):
-    """Which readings: ``from <= time < to``; a ``from`` later than ``to`` is refused."""
-
-    sensor: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=SENSOR_MAX_CHARS, pattern=r"^[^\u0000]*$")]],
-        Meta(max_length=limits.SENSORS_MAX, description="may come several times; none means every sensor"),
-    ] = []
-    from_: TimeParameter | None = field(name="from", default=None)
-    to: TimeParameter | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.READINGS_LIMIT_MAX)] = limits.READINGS_LIMIT_DEFAULT
-    order: Literal["asc", "desc"] = "asc"
     cursor: Cursor | None = None
 
 
@@ -237,33 +222,6 @@ class DevicesPage(Struct):
 
     devices: list[Device]
     next_cursor: NextCursor
-
-
-class Reading(Struct):
-    """One measured value. ``unit``: of SenML (RFC 8428, 12.1)."""
-
-    sensor: str
-    time: Time
-    t_us: TimeUs
-    value: Annotated[
-        float | bool | str | dict[str, Any], Meta(description="number (an integer may be of 64 bits), boolean, string or object")
-    ]
-    unit: str | None
-
-
-class ReadingsPage(Struct):
-    """Readings in order of their time."""
-
-    device: DeviceId
-    readings: list[Reading]
-    next_cursor: NextCursor
-
-
-class LatestReadings(Struct):
-    """The newest reading of each sensor."""
-
-    device: DeviceId
-    readings: list[Reading]
 
 
 class MissingRange(Struct):
