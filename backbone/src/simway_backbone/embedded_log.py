@@ -15,10 +15,24 @@ import structlog
 from simway_protocol.topics import TOPICS, Topic
 
 from simway_backbone import sqlite
+from simway_backbone.embedded_groups import EmbeddedLeases
 from simway_backbone.embedded_reader import EmbeddedReader, find_bounds
 from simway_backbone.embedded_segments import Catalog, TopicFiles, now_us
 from simway_backbone.embedded_writer import Append, TopicWriter, WriterThread
-from simway_backbone.log import PATIENCE_S, LogError, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
+from simway_backbone.group_reader import GroupedReader
+from simway_backbone.lease_member import LeaseMember
+from simway_backbone.log import (
+    PATIENCE_S,
+    Begin,
+    GroupReader,
+    LogError,
+    LogUnavailable,
+    Lost,
+    Pairs,
+    Reader,
+    refuse_append,
+    topic_refused,
+)
 
 SEGMENT_MAX_BYTES = 256_000_000
 SEGMENTS_PER_RETENTION = 24
@@ -99,6 +113,15 @@ class EmbeddedLog:
     def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:
         """See ``Log``."""
         return EmbeddedReader(self._files(topic), self.partitions(topic), dict(positions), patience_s)
+
+    def group_reader(
+        self, topic: str, group: str, *, member: str, begin: Begin, lost: Lost, session_timeout_s: float
+    ) -> GroupReader:
+        """See ``Log``."""
+        partitions = self.partitions(topic)
+        leases = EmbeddedLeases(self._folder, topic, group, partitions)
+        reader = EmbeddedReader(self._files(topic), partitions, {})
+        return GroupedReader(reader, LeaseMember(leases, member, session_timeout_s), begin, lost)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """See ``Log``."""

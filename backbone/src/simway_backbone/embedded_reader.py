@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -46,11 +46,8 @@ class EmbeddedReader:
     """See ``Reader``."""
 
     def __init__(self, files: TopicFiles, partitions: int, positions: Offsets, patience_s: float = PATIENCE_S) -> None:
-        for partition in positions:
-            if refused := refuse_append(files.topic, partition, partitions, [(None, b"")]):
-                raise refused
-        self._files, self._positions, self._patience_s = files, dict(positions), patience_s
-        self._all = len(positions) == partitions
+        self._files, self._partitions, self._patience_s = files, partitions, patience_s
+        self._positions = self._checked(positions)
         self._segment: Segment | None = None
         self._last_seq = 0
         self._look_anyway_at_s = 0.0
@@ -77,11 +74,27 @@ class EmbeddedReader:
         self._positions[partition] = offset
         self.close()
 
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """See ``MovableReader``."""
+        return self._positions
+
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """See ``MovableReader``."""
+        self._positions = self._checked(positions)
+        self.close()
+
     def close(self) -> None:
         """See ``Reader``."""
         if self._segment:
             self._segment.close()
         self._segment = None
+
+    def _checked(self, positions: Mapping[int, int]) -> Offsets:
+        for partition in positions:
+            if refused := refuse_append(self._files.topic, partition, self._partitions, [(None, b"")]):
+                raise refused
+        return dict(positions)
 
     def _read(self, segment: Segment, max_records: int) -> tuple[list[Record], bool]:
         """The next records; True when there may be more at once (rows that were not for us, or the next segment)."""
@@ -101,7 +114,7 @@ class EmbeddedReader:
         return found, True
 
     def _next_rows(self, segment: Segment, max_records: int) -> list[Any]:
-        only = "" if self._all else f"AND partition IN ({','.join(map(str, self._positions))})"
+        only = "" if len(self._positions) == self._partitions else f"AND partition IN ({','.join(map(str, self._positions))})"
         sql = f'SELECT seq, partition, "offset", key, value, appended_us FROM records WHERE seq > ? {only} ORDER BY seq LIMIT ?'
         with self._damage_told(segment):
             return sqlite.rows(segment.db, sql, (self._last_seq, max_records))

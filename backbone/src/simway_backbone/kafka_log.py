@@ -23,9 +23,23 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 from simway_protocol.topics import TOPICS, Topic
 
+from simway_backbone.group_reader import GroupedReader
+from simway_backbone.kafka_group import KafkaMember
 from simway_backbone.kafka_lane import Append, Lane
 from simway_backbone.kafka_reader import ANSWER_TIMEOUT_S, KafkaReader, connection_settings, unavailable
-from simway_backbone.log import PATIENCE_S, LogError, LogRefused, LogUnavailable, Pairs, Reader, refuse_append, topic_refused
+from simway_backbone.log import (
+    PATIENCE_S,
+    Begin,
+    GroupReader,
+    LogError,
+    LogRefused,
+    LogUnavailable,
+    Lost,
+    Pairs,
+    Reader,
+    refuse_append,
+    topic_refused,
+)
 
 START_TIMEOUT_S = 60.0
 """How long ``ensure_topics`` waits for a broker that is still starting."""
@@ -152,6 +166,14 @@ class KafkaLog:
     def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:  # noqa: ARG002 (the port's)
         """See ``Log``. Blocks when the topic was not used before."""
         return KafkaReader(self._servers, self._client_id, topic, self.partitions(topic), dict(positions))
+
+    def group_reader(
+        self, topic: str, group: str, *, member: str, begin: Begin, lost: Lost, session_timeout_s: float
+    ) -> GroupReader:
+        """See ``Log``. Blocks when the topic was not used before."""
+        reader = KafkaReader(self._servers, self._client_id, topic, self.partitions(topic), {})
+        membership = KafkaMember(self._servers, f"{self._client_id}-{member}", topic, group, session_timeout_s)
+        return GroupedReader(reader, membership, begin, lost)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """See ``Log``."""

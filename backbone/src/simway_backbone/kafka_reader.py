@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -21,11 +21,8 @@ class KafkaReader:
     """See ``Reader``. Connects at the first poll."""
 
     def __init__(self, servers: Sequence[str], client_id: str, topic: str, partitions: int, positions: dict[int, int]) -> None:
-        for partition in positions:
-            if refused := refuse_append(topic, partition, partitions, [(None, b"")]):
-                raise refused
-        self._servers, self._client_id, self._topic = list(servers), client_id, topic
-        self._positions = positions
+        self._servers, self._client_id, self._topic, self._partitions = list(servers), client_id, topic, partitions
+        self._positions = self._checked(positions)
         self._consumer: Any = None
         self._news_at_s = 0.0
 
@@ -62,11 +59,34 @@ class KafkaReader:
         if self._consumer:
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
 
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """See ``MovableReader``."""
+        return self._positions
+
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """See ``MovableReader``. What stays goes on without a pause."""
+        before, self._positions = self._positions, self._checked(positions)
+        if not positions:
+            self.close()
+        if not self._consumer:
+            return
+        self._consumer.assign([TopicPartition(self._topic, partition) for partition in positions])
+        for partition, offset in positions.items():
+            if before.get(partition) != offset:
+                self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
     def close(self) -> None:
         """See ``Reader``."""
         consumer, self._consumer = self._consumer, None
         if consumer:
             consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _checked(self, positions: Mapping[int, int]) -> dict[int, int]:
+        for partition in positions:
+            if refused := refuse_append(self._topic, partition, self._partitions, [(None, b"")]):
+                raise refused
+        return dict(positions)
 
     def _connect(self) -> Any:
         consumer = KafkaConsumer(

@@ -7,7 +7,7 @@ offset it saw + 1 and counts nothing by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -21,6 +21,11 @@ Pairs: TypeAlias = Sequence[tuple[bytes | None, bytes]]
 
 PATIENCE_S = 0.010
 """Between two looks of a reader at a log without news."""
+
+Begin: TypeAlias = Callable[[frozenset[int]], Mapping[int, int]]
+"""Where to begin reading partitions that a member was just given: the next offset (inclusive) of each."""
+Lost: TypeAlias = Callable[[frozenset[int]], None]
+"""Told of partitions that a member may not read any more."""
 
 
 class LogError(Exception):
@@ -74,6 +79,32 @@ class Reader(Protocol):
         """Frees what the reader holds."""
 
 
+class GroupReader(Reader, Protocol):
+    """Reads the partitions of one topic that fall to it among the members of a group. Not thread-safe, as ``Reader``.
+
+    Each partition is read by one member. Members that join, leave, die or fall silent for longer than their session timeout
+    change who reads what; nobody else stops for it. A member that wakes after such a silence may, for a moment, read what
+    another has begun to read: who stores what is read judges that by write rights of its own (docs/writers.md).
+    """
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """What is read now: given by the group, and begun."""
+
+    def poll(self, timeout_s: float, max_records: int = 500) -> list[Record]:
+        """As ``Reader.poll``, of the partitions that are assigned; calls ``lost`` and ``begin`` first, where they changed.
+
+        What ``begin`` raises comes out here, and the next poll calls it again. Poll often: a member that does not for
+        ``group_reader.STALL_S`` leaves the group, and joins anew at its next poll.
+        """
+
+    def begin_again(self, partitions: frozenset[int]) -> None:
+        """Stops reading these, without a call of ``lost``; the next poll calls ``begin`` for those that are still given."""
+
+    def close(self) -> None:
+        """Leaves the group, so that the others need not wait for the session timeout, and frees what the reader holds."""
+
+
 class Log(Protocol):
     """An append-only log of topics in partitions. Thread-safe. Does not survive a fork: open it in the child."""
 
@@ -100,6 +131,16 @@ class Log(Protocol):
         """A reader of the given partitions, each from its own next offset (inclusive).
 
         ``patience_s``: how late it may see what is new, where the log has to be looked at for that. Looks cost a busy process.
+        """
+
+    def group_reader(
+        self, topic: str, group: str, *, member: str, begin: Begin, lost: Lost, session_timeout_s: float
+    ) -> GroupReader:
+        """A reader of what falls to ``member`` among all members of ``group`` on this topic; it joins from now on.
+
+        ``member`` is unique to the reader. Positions come from ``begin`` alone: the log keeps none for a group, and resets none.
+        ``begin`` and ``lost`` are called from ``poll``, in its thread. ``session_timeout_s``: after so long a silence of a
+        member its partitions go to others (Kafka's brokers allow 6 s to 30 min). Raises ``LogRefused`` and ``LogUnavailable``.
         """
 
     def close(self, timeout_s: float = 5.0) -> None:

@@ -10,7 +10,22 @@ from concurrent.futures import Future
 
 from simway_protocol.topics import TOPICS, Topic
 
-from simway_backbone.log import PATIENCE_S, LogUnavailable, OffsetGone, Pairs, Reader, Record, refuse_append, topic_refused
+from simway_backbone.group_reader import GroupedReader
+from simway_backbone.lease_member import LeaseMember
+from simway_backbone.leases import Group, Turn, leave, take_turn
+from simway_backbone.log import (
+    PATIENCE_S,
+    Begin,
+    GroupReader,
+    LogUnavailable,
+    Lost,
+    OffsetGone,
+    Pairs,
+    Reader,
+    Record,
+    refuse_append,
+    topic_refused,
+)
 
 
 class _Partition:
@@ -30,6 +45,7 @@ class MemoryLog:
         self._changed = threading.Condition()
         self._held: list[tuple[Future[int], str, int, Pairs]] | None = None
         self._closed = False
+        self._groups: dict[str, Group] = {}
         self.outage: str | None = None
         """While set: appends and polls raise ``LogUnavailable`` with this text."""
 
@@ -76,6 +92,13 @@ class MemoryLog:
     def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:  # noqa: ARG002 (the port's)
         """See ``Log``."""
         return _MemoryReader(self, topic, dict(positions))
+
+    def group_reader(
+        self, topic: str, group: str, *, member: str, begin: Begin, lost: Lost, session_timeout_s: float
+    ) -> GroupReader:
+        """See ``Log``."""
+        leases = _MemoryLeases(self, f"{topic}/{group}", self.partitions(topic))
+        return GroupedReader(_MemoryReader(self, topic, {}), LeaseMember(leases, member, session_timeout_s), begin, lost)
 
     def close(self, timeout_s: float = 5.0) -> None:  # noqa: ARG002 (the port's)
         """See ``Log``. What is held fails."""
@@ -145,6 +168,15 @@ class _MemoryReader:
         self._check_partition(partition)
         self._positions[partition] = offset
 
+    @property
+    def positions(self) -> Mapping[int, int]:
+        return self._positions
+
+    def assign(self, positions: Mapping[int, int]) -> None:
+        for partition in positions:
+            self._check_partition(partition)
+        self._positions = dict(positions)
+
     def close(self) -> None:
         self._positions = {}
 
@@ -165,3 +197,22 @@ class _MemoryReader:
             if new:
                 self._positions[partition] = new[-1].offset + 1
         return bool(found)
+
+
+class _MemoryLeases:
+    """See ``LeaseTable``."""
+
+    def __init__(self, log: MemoryLog, name: str, partitions: int) -> None:
+        self._log, self._name, self._partitions = log, name, partitions
+
+    def turn(self, member: str, session_s: float, let_go: frozenset[int]) -> Turn:
+        self._log._check()
+        with self._log._changed:
+            return take_turn(self._group(), member, time.monotonic(), session_s, self._partitions, let_go)
+
+    def leave(self, member: str) -> None:
+        with self._log._changed:
+            leave(self._group(), member)
+
+    def _group(self) -> Group:
+        return self._log._groups.setdefault(self._name, Group())

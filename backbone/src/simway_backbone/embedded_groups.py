@@ -1,0 +1,70 @@
+"""Groups of the embedded log: ``groups.db`` in its folder, one row of JSON for each group (``leases.Group``).
+
+Nothing in it has to outlive a power cut: a lease is worth a session timeout. So a commit does not wait for the disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from simway_backbone import sqlite
+from simway_backbone.embedded_segments import readable_errors
+from simway_backbone.leases import Group, Turn, leave, take_turn
+
+FILE = "groups.db"
+BUSY_TIMEOUT_S = 2.0
+_SCHEMA = "CREATE TABLE IF NOT EXISTS groups (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID"
+_SAVE = "INSERT INTO groups VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state"
+
+_decoder = msgspec.json.Decoder(Group)
+
+
+class EmbeddedLeases:
+    """See ``LeaseTable``. One thread uses it. Whoever is stopped amid a turn holds the others' turns up, but nobody's reading."""
+
+    def __init__(self, folder: Path, topic: str, group: str, partitions: int, clock_s: Callable[[], float] = time.monotonic):
+        self._path, self._name, self._partitions, self._clock_s = folder / FILE, f"{topic}/{group}", partitions, clock_s
+        self._db: apsw.Connection | None = None
+
+    def turn(self, member: str, session_s: float, let_go: frozenset[int]) -> Turn:
+        """See ``LeaseTable``."""
+        with self._state() as group:
+            return take_turn(group, member, self._clock_s(), session_s, self._partitions, let_go)
+
+    def leave(self, member: str) -> None:
+        """See ``LeaseTable``."""
+        with self._state() as group:
+            leave(group, member)
+        self._close()
+
+    @contextmanager
+    def _state(self) -> Iterator[Group]:
+        try:
+            with readable_errors(self._path):
+                db = self._db = self._db or self._open()
+                with sqlite.immediate(db):
+                    found = sqlite.value(db, "SELECT state FROM groups WHERE name = ?", (self._name,))
+                    group = _decoder.decode(found) if found else Group()
+                    yield group
+                    db.execute(_SAVE, (self._name, msgspec.json.encode(group).decode()))
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self) -> apsw.Connection:
+        db = sqlite.connect(self._path, busy_timeout_s=BUSY_TIMEOUT_S)
+        db.pragma("synchronous", 1)  # NORMAL
+        db.execute(_SCHEMA)
+        return db
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db:
+            with suppress(apsw.Error, OSError):
+                db.close(True)
