@@ -11,8 +11,11 @@ import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("console", "json")
-_QUIET = {"kafka": logging.CRITICAL, "urllib3": logging.ERROR, "alembic": logging.WARNING, "werkzeug": logging.WARNING}
-"""Libraries that say more than is wanted. kafka-python logs every retry; what comes of it is raised as an error."""
+_QUIET = {
+    "kafka": logging.CRITICAL, "opentelemetry": logging.CRITICAL, "urllib3": logging.ERROR, "alembic": logging.WARNING,
+    "werkzeug": logging.WARNING,
+}  # fmt: skip
+"""Libraries that say more than is wanted. kafka-python and OpenTelemetry log every retry; what comes of it is said by us."""
 
 
 class _Lines:

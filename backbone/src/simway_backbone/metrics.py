@@ -85,3 +85,7 @@ DEVICE_ATTACHED = Gauge("simway_device_attached", "1 while the device has a sess
 DEVICE_RTT = Gauge("simway_device_rtt_seconds", "Round-trip time to the server")
 DEVICE_READINGS = Counter("simway_device_readings", "Readings by what became of them", ["outcome"])
 """``outcome``: taken (into the outbox), logged, rejected."""
+
+# traces
+TRACE_SPANS = Counter("simway_trace_spans", "Spans of sampled uplinks by what became of them", ["outcome"])
+"""``outcome``: exported, failed (the receiver did not take them), dropped (the queue was full)."""

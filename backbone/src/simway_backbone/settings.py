@@ -52,6 +52,17 @@ class Env:
             raise SettingError(f"{name}={value} is not within {least} to {'any' if most is None else most}")
         return value
 
+    def number(self, name: str, default: float | None = None, *, least: float, most: float) -> float:
+        """A number within limits, both included."""
+        text = self.text(name, None if default is None else str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            raise SettingError(f"{name}={text!r} is no number") from None
+        if not least <= value <= most:
+            raise SettingError(f"{name}={text} is not within {least:g} to {most:g}")
+        return value
+
     def port(self, name: str, default: int | None = None) -> int:
         """A UDP or TCP port; 0 lets the system choose."""
         return self.integer(name, default, least=0, most=65_535)

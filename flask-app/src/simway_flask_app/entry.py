@@ -11,6 +11,7 @@ from simway_backbone import logs, metrics, open_log
 from simway_backbone.log import Log, LogError
 from simway_backbone.service import Service, StartError, run_service
 from simway_backbone.settings import SettingError, read_secret
+from simway_backbone.tracing import open_tracer
 
 from simway_flask_app import init
 from simway_flask_app.anchors import PERIOD_S as ANCHOR_PERIOD_S
@@ -25,7 +26,7 @@ from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.overdue import PERIOD_S as OVERDUE_PERIOD_S
 from simway_flask_app.overdue import refresh_overdue
 from simway_flask_app.periodic import Periodic
-from simway_flask_app.recorder import CONSUMER, TOPIC, Recorder, spare_the_collector
+from simway_flask_app.recorder import CONSUMER, TOPIC, Committed, Recorder, spare_the_collector
 from simway_flask_app.settings import (
     DispatcherSettings,
     InitSettings,
@@ -39,6 +40,7 @@ from simway_flask_app.store.retention import PERIOD_S as RETENTION_PERIOD_S
 from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import Outcome, StoredReadings
+from simway_flask_app.traces import CommitTraces
 from simway_flask_app.trail import Signer
 
 log = structlog.get_logger()
@@ -106,12 +108,22 @@ def _record(service: Service, settings: RecorderSettings) -> None:
     recorder = Recorder(
         opened, store.uplink_writer(), stopping=service.stopping, report=service.health.set, on_outcome=_note_outcome,
         on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc, on_stored=_live_view(service, settings),
+        on_committed=_traces(service, settings),
     )  # fmt: skip
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
     _repeat(service, "retention", retention.apply, RETENTION_PERIOD_S)
     _repeat(service, "lag", lambda: _measure_lag(recorder), GAUGES_PERIOD_S)
     spare_the_collector()
     recorder.run()
+
+
+def _traces(service: Service, settings: RecorderSettings) -> Committed | None:
+    """What is to be told of commits where uplinks are traced."""
+    tracer = open_tracer(settings.traces, "recorder")
+    if tracer is None:
+        return None
+    service.defer(tracer.close)
+    return CommitTraces(tracer).committed
 
 
 def _live_view(service: Service, settings: RecorderSettings) -> Callable[[StoredReadings], None] | None:

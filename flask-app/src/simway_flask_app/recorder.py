@@ -21,6 +21,7 @@ from simway_flask_app.clock import utc_now_us
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
 from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
+from simway_flask_app.traces import trace_ids
 
 log = structlog.get_logger()
 
@@ -71,6 +72,10 @@ class Part:
         return sum(len(uplink.readings) for uplink in self.uplinks)
 
 
+Committed = Callable[[Sequence[Part], Outcome, float], None]
+"""Told of records that are in the store, what became of them, and how many seconds their transaction took."""
+
+
 class _Stopped(Exception):
     """Told to stop while the store was away: nothing was done."""
 
@@ -79,16 +84,18 @@ class Recorder:
     """One recorder over all partitions. ``run`` blocks until ``stopping`` is set.
 
     ``on_stored`` is called after each commit with the readings that are new, in this thread: it must not block.
-    ``on_outcome`` the same, for metrics.
+    ``on_outcome`` the same, for metrics, and ``on_committed``, for traces.
     """
 
     def __init__(
         self, source: Log, writer: UplinkWriter, *, stopping: Event, report: Report = unheard,
         on_stored: Callable[[StoredReadings], None] | None = None, on_outcome: Callable[[Outcome, float], None] | None = None,
-        on_missing: Callable[[int], None] | None = None, now_us: Callable[[], int] = utc_now_us,
+        on_missing: Callable[[int], None] | None = None, on_committed: Committed | None = None,
+        now_us: Callable[[], int] = utc_now_us,
     ) -> None:  # fmt: skip
         self._log, self._writer, self._stopping, self._report, self._now_us = source, writer, stopping, report, now_us
         self._on_stored, self._on_outcome, self._on_missing = on_stored, on_outcome, on_missing
+        self._on_committed = on_committed
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
         self.newest_us: int | None = None
@@ -196,7 +203,10 @@ class Recorder:
             return
         if not parts[0].uplinks:
             raise error
-        log.error("the store refuses a record; it goes to the dead letters", detail=str(error), offset=parts[0].record.offset)
+        log.error(
+            "the store refuses a record; it goes to the dead letters", detail=str(error), offset=parts[0].record.offset,
+            trace_ids=trace_ids(parts[0].uplinks) or None,
+        )  # fmt: skip
         letter = _letter(parts[0].record, "refused_by_store", str(error), self._now_us())
         self._store([Part(parts[0].record, letter=letter)])
 
@@ -212,8 +222,11 @@ class Recorder:
         self._next |= {partition: after for partition, (_, after) in moves.items()}
         self.newest_us = max(part.record.appended_us for part in parts)
         self._report("store", None)
+        seconds = time.perf_counter() - started_s
         if self._on_outcome is not None:
-            self._on_outcome(outcome, time.perf_counter() - started_s)
+            self._on_outcome(outcome, seconds)
+        if self._on_committed is not None:
+            self._on_committed(parts, outcome, seconds)
         if self._on_stored is not None and outcome.readings:
             self._on_stored(outcome.readings)
 

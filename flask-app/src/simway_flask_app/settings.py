@@ -11,6 +11,7 @@ from pathlib import Path
 
 from simway_backbone.logs import FORMATS, LEVELS
 from simway_backbone.settings import Env, SettingError, read_secret
+from simway_backbone.tracing import TraceSettings
 from simway_protocol.identity import MASTER_SECRET_BYTES, is_device_id
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -100,6 +101,7 @@ class RecorderSettings:
     grafana_admin_user: str
     grafana_admin_password_file: Path | None
     grafana_token_file: Path
+    traces: TraceSettings
 
     @classmethod
     def from_env(cls, mapping: Mapping[str, str]) -> RecorderSettings:
@@ -109,7 +111,7 @@ class RecorderSettings:
             _log(env), StoreSettings.of(env), ServiceSettings.of(env, "RECORDER_METRICS_PORT", 9102),
             env.integer("RAW_RETENTION_DAYS", 30, least=1, most=36_500), env.text("GRAFANA_URL", ""),
             env.text("GRAFANA_ADMIN_USER", "admin"), _optional_path(env, "GRAFANA_ADMIN_PASSWORD_FILE"),
-            env.path("GRAFANA_TOKEN_FILE", "var/secrets/grafana.token"),
+            env.path("GRAFANA_TOKEN_FILE", "var/secrets/grafana.token"), TraceSettings.of(env),
         )  # fmt: skip
 
 

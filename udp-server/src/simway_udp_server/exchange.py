@@ -33,6 +33,7 @@ from simway_protocol.udp.server import ServerEndpoint
 from simway_udp_server.commands import Commands
 from simway_udp_server.counts import GATEWAY, Counts
 from simway_udp_server.evidence import clean, clean_text, inventory_of
+from simway_udp_server.traces import Traces
 
 NO_COMMAND = bytes(16)
 """The command id of an inventory that nobody asked for."""
@@ -61,12 +62,13 @@ class Exchange:
         retention_us: int,
         announces_expiry: bool,
         wake: Callable[[], None],
+        traces: Traces | None = None,
     ) -> None:
-        """``announces_expiry``: of all workers one says that a command expired unsent."""
+        """``announces_expiry``: of all workers one says that a command expired unsent. ``traces``: None when they are off."""
         self.endpoint, self.commands = endpoint, Commands()
         self._events, self._letters, self._counts = events, letters, counts
         self._check_device, self._retention_us, self._announces_expiry = check_device, retention_us, announces_expiry
-        self._wake = wake
+        self._wake, self._traces = wake, traces
         self._begun = False
         self._sessions: dict[str, SessionAttached] = {}
         self._refused = counts.refused
@@ -93,6 +95,7 @@ class Exchange:
 
     def _take_data(self, event: DataReceived, now_us: int) -> None:
         head = Uplink(event.device, GATEWAY, now_us, event.epoch, event.first_seq)
+        sampled = self._traces.sample(head) if self._traces is not None else None
         admission = admit_pack(event.records, head, event.dropped, self._retention_us)
         uplinks, verdicts = admission.uplinks, admission.verdicts
         if uplinks:
@@ -100,7 +103,11 @@ class Exchange:
                 self.batcher.add(uplinks, (event.session_id, event.epoch, verdicts, now_us))
             except Busy as busy:
                 self._later(event.session_id, event.epoch, verdicts, "busy", busy.retry_after_ms)
+                if sampled is not None:
+                    self._traces.turned_away(sampled, str(busy))  # type: ignore[union-attr]
                 return
+            if sampled is not None:
+                self._traces.handed_over(sampled, verdicts, len(event.records))  # type: ignore[union-attr]
         if admission.letters:
             self._letters.add(admission.letters)
         if not uplinks:
@@ -120,6 +127,8 @@ class Exchange:
 
     def settled(self, results: Sequence[Settled[Token]], now_us: int) -> None:
         """The log has answered: tells the devices."""
+        if self._traces is not None and self._traces.open:
+            self._traces.settled(results)
         acknowledge, acknowledged = self.endpoint.acknowledge, self._counts.acknowledged
         for result in results:
             if result.error is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from simway_backbone import logs
 from simway_backbone.settings import Env, SettingError, read_secret
+from simway_backbone.tracing import TraceSettings
 from simway_protocol.identity import MASTER_SECRET_BYTES
 
 DAY_US = 24 * 3600 * 1_000_000
@@ -28,6 +29,7 @@ class Settings:
     raw_retention_days: int
     log_level: str
     log_format: str
+    traces: TraceSettings
 
     @classmethod
     def from_env(cls, mapping: Mapping[str, str]) -> Settings:
@@ -44,6 +46,7 @@ class Settings:
             raw_retention_days=env.integer("RAW_RETENTION_DAYS", 30, least=1, most=36_500),
             log_level=env.choice("LOG_LEVEL", logs.LEVELS, "info"),
             log_format=env.choice("LOG_FORMAT", logs.FORMATS, "console"),
+            traces=TraceSettings.of(env),
         )
 
     @property

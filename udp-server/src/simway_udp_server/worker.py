@@ -26,6 +26,7 @@ import uvloop
 from prometheus_client import REGISTRY
 from simway_backbone import metrics
 from simway_backbone.log import Log, LogUnavailable, Record
+from simway_backbone.tracing import open_tracer
 from simway_ingest.appender import Appender
 from simway_ingest.batcher import Batcher, Settled
 from simway_ingest.dead_letters import DeadLetters
@@ -42,6 +43,7 @@ from simway_udp_server.counts import Counts
 from simway_udp_server.exchange import Exchange, Token
 from simway_udp_server.settings import DAY_US, Settings
 from simway_udp_server.totals import to_families
+from simway_udp_server.traces import Traces
 
 BATCH_MAX = 256
 """Datagrams taken before the loop turns to timers and the log's answers."""
@@ -56,6 +58,8 @@ REPORT_INTERVAL_S = 1.0
 FAULT_LOG_INTERVAL_S = 60.0
 CLOCK_MARGIN_US = 60_000_000
 """By how much the clocks of those who append to the log may differ."""
+_OURS = ("simway_batch_", "simway_log_", "simway_consumer_", "simway_trace_")
+"""Families of the process' registry that a worker sets; the others are ``Counts``."""
 FLUSH_DEADLINE_S, EVENTS_DEADLINE_S, LOG_DEADLINE_S = 3.0, 2.0, 2.0
 
 _log = structlog.get_logger("worker")
@@ -103,6 +107,7 @@ class Worker:
         self._letters = DeadLetters(log, self._loop)
         self._counts.dead_letters = self._letters.by_reason
         self._events = Appender(log, self._loop, "device-events")
+        self._tracer = open_tracer(settings.traces, "udp-server")
         self._exchange = Exchange(
             self._endpoint,
             events=self._events,
@@ -112,6 +117,7 @@ class Worker:
             retention_us=settings.retention_us,
             announces_expiry=index == 0,
             wake=self._want_send,
+            traces=Traces(self._tracer) if self._tracer is not None else None,
         )
         self._batcher: Batcher[Token] = Batcher(log, self._loop, self._settled)
         self._exchange.batcher = self._batcher
@@ -308,11 +314,7 @@ class Worker:
             await asyncio.sleep(REPORT_INTERVAL_S)
 
     def _report(self) -> None:
-        others = (
-            family
-            for family in REGISTRY.collect()
-            if family.name.startswith(("simway_batch_", "simway_log_", "simway_consumer_"))
-        )
+        others = (family for family in REGISTRY.collect() if family.name.startswith(_OURS))
         families = to_families(chain(self._counts.families(self._endpoint.sessions), others))
         send_report(self._control, Report(families, self._problems()))
 
@@ -339,6 +341,8 @@ class Worker:
             self._timer.cancel()
         await self._letters.close(EVENTS_DEADLINE_S)
         await self._events.close(EVENTS_DEADLINE_S)
+        if self._tracer is not None:
+            self._tracer.close()
         self._report()
         readers: list[Registry | Follower] = [self._registry, *self._followers]
         for reader in readers:
