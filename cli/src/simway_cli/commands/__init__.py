@@ -1,0 +1,1 @@
+"""The sub-commands: each module adds its own to the parser, asks the API and shows what it answers."""

@@ -1,0 +1,74 @@
+"""What ``simway readings`` asks the API, and how values read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from simway_cli.client import device_path
+from simway_cli.errors import Usage
+from simway_cli.parsing import Arguments, Run, time_range
+from simway_cli.times import duration_text
+
+PAGE_MAX = 5_000
+HOUR_US = 3_600_000_000
+WINDOWS_DEFAULT = 50
+
+
+def value_text(value: Any) -> str:
+    """A value as people read it: numbers short, objects as JSON."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def newest(run: Run, args: Arguments) -> tuple[list[Any], bool]:
+    """The newest readings of the range, oldest first, and whether there are more."""
+    from_us, to_us = time_range(run.times, args)
+    query = {"sensor": args.sensor, "from": from_us, "to": to_us, "order": "desc"}
+    asked = args.limit + 1 if args.limit else 0
+    found = list(run.client.pages(device_path(args.device, "readings"), "readings", query, limit=asked, page_max=PAGE_MAX))
+    kept = found[: args.limit] if args.limit else found
+    return kept[::-1], len(found) > len(kept)
+
+
+def none_text(args: Arguments) -> str:
+    """What to do about an empty answer."""
+    return f"No readings. 'simway readings {args.device} --latest' shows which sensors there are, and their newest time."
+
+
+def aggregates(args: Arguments) -> list[str]:
+    """What each window is to say, in order."""
+    return [name.strip() for name in (args.agg or "avg,min,max").split(",") if name.strip()]
+
+
+def window_query(run: Run, args: Arguments) -> dict[str, Any]:
+    """The question of ``--window``; without a time range the last ones."""
+    if args.last is None and args.from_ is None and args.to is None:
+        args.last = args.window * (args.limit or WINDOWS_DEFAULT)
+    from_us, to_us = time_range(run.times, args)
+    return {
+        "sensor": args.sensor,
+        "from": from_us,
+        "to": to_us,
+        "window": window_text(args.window),
+        "agg": ",".join(aggregates(args)),
+        "fill": args.fill,
+    }
+
+
+def window_text(span_us: int) -> str:
+    """A window as the API takes it: a whole number of its largest unit."""
+    for unit, size_us in (("d", 24 * HOUR_US), ("h", HOUR_US), ("m", HOUR_US // 60), ("s", 1_000_000), ("ms", 1_000)):
+        if span_us % size_us == 0:
+            return f"{span_us // size_us}{unit}"
+    raise Usage(f"a window of {duration_text(span_us)} is too fine", hint="Write 5s, 1m, 1h or 1d.")
+
+
+def point_us(point: Any) -> int:
+    """When a point is, or its window begins."""
+    return int(point["t"])
