@@ -13,7 +13,7 @@ from typing import NoReturn, TextIO
 
 from simway_cli.client import Client
 from simway_cli.commands import command, devices, export, imports, readings, service, sim
-from simway_cli.errors import CliError, Exit
+from simway_cli.errors import Away, CliError, Exit
 from simway_cli.output import Screen, screen_for, to_nowhere
 from simway_cli.parsing import Parser, Run, add_everywhere, examples_text, group
 from simway_cli.settings import Settings
@@ -77,6 +77,9 @@ def _told(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: Tex
         return _run(args, Settings.from_env(environ), screen)
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
+    except KeyError as error:
+        _complain(screen, Away(f"the server's answer lacks {error}", hint="Server and command are of different releases."))
+        return Exit.AWAY
     except CliError as error:
         _complain(screen, error)
         return error.exit

@@ -31,7 +31,7 @@ def add(where: Any) -> None:
         examples=[
             ("simway export demo -o demo.csv", "everything of a device"),
             ("simway export demo --last 1d -o day.parquet", "the last day; the name tells the format"),
-            ("simway export demo truck-7 --sensor cpu.percent -o two.csv.gz", "two devices, one sensor, compressed"),
+            ("simway export demo truck-7 --sensor cpu -o two.csv.gz", "two devices, one sensor, compressed"),
             ("simway export --all --format ndjson | jq .value", "every device, into another program"),
         ],
     )

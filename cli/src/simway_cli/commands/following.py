@@ -17,7 +17,7 @@ AWAY_MAX_S = 60.0
 """A server that is away for longer than this while a command is followed is given up."""
 GOOD = frozenset({"VERIFIED", "EXECUTED"})
 BAD = frozenset({"ROLLED_BACK", "FAILED", "EXPIRED", "CANCELLED"})
-EVIDENCE = ("proof", "iccid_before", "iccid_after", "plmn", "cause")
+EVIDENCE = ("answered in", "proof", "iccid_before", "iccid_after", "plmn", "cause")
 
 
 def follow(run: Run, args: Arguments, command_id: str, *, wanted: frozenset[str] = GOOD) -> Exit:
@@ -69,7 +69,8 @@ def _show_entry(run: Run, entry: Any) -> None:
         run.screen.record(entry)
         return
     word = state(entry["state"])
-    details = "; ".join(part for part in (entry["reason"], evidence(entry)) if part)
+    said = "" if entry["event"].upper() == word.text else entry["event"]
+    details = "; ".join(part for part in (said, entry["reason"], evidence(entry)) if part)
     run.screen.line(
         f"{run.times.text(entry['t_us'])}  {run.screen.paint(word.text.ljust(11), word.colour)}  {clean(details)}".rstrip()
     )
@@ -85,5 +86,7 @@ def _ended(run: Run, args: Arguments, command: Any, outcome: Exit) -> Exit:
 
 def evidence(entry: Any) -> str:
     """What proves or explains an entry, in few words."""
-    found = entry["evidence"]
+    found = dict(entry["evidence"])
+    if isinstance(found.get("rtt_us"), int):
+        found["answered in"] = f"{found['rtt_us'] / 1000:.0f} ms"
     return ", ".join(f"{name} {found[name]}" for name in EVIDENCE if found.get(name) not in (None, ""))

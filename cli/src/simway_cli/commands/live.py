@@ -66,12 +66,13 @@ def follow(run: Run, args: Arguments) -> Exit:
     for event in events(run.client, run.screen, args.device):
         if event.name == "ready":
             latest = run.client.get(latest_path)["readings"]
-            if not begun and (args.last is not None or args.from_ is not None):
+            if begun:
+                follower.catch_up(latest)
+                continue
+            follower.begin(latest)
+            if args.last is not None or args.from_ is not None:
                 follower.show(newest(run, args)[0])
-            elif not begun:
-                follower.begin(latest)
             begun = True
-            follower.catch_up(latest)
         elif event.name == "readings":
             follower.catch_up(event.data["readings"])
     return Exit.OK

@@ -27,9 +27,9 @@ def add(where: Any) -> None:
         examples=[
             ("simway readings demo", f"the newest {LIMIT_DEFAULT}"),
             ("simway readings demo --latest", "the newest of each sensor"),
-            ("simway readings demo --sensor cpu.percent --last 1h --plot", "a plot with a time axis"),
+            ("simway readings demo --sensor cpu --last 1h --plot", "a plot with a time axis"),
             ("simway readings demo --last 1d --window 1h --agg avg,min,max", "one line an hour and sensor"),
-            ("simway readings demo --sensor cpu.percent --follow", "as they come, until Ctrl-C"),
+            ("simway readings demo --sensor cpu --follow", "as they come, until Ctrl-C"),
             ("simway readings demo --from 2026-01-31 --to 2026-02-01 --limit 0 --json", "a whole day for a program"),
         ],
     )
