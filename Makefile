@@ -6,7 +6,7 @@ export PYTHON
 bin := var/venv/bin
 compose := tools/compose
 
-.PHONY: help run test test-card test-compose faults-switch applet cap check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
+.PHONY: help run test test-card test-compose faults faults-switch applet cap check bench bench-quick up down clean reset lock bootstrap-run bootstrap-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: bootstrap-dev ## install what the tests need, check, then unit, contract, 
 
 test-compose: bootstrap-dev ## bring the compose stack up fresh, run the end-to-end tests on it, down and up again without loss
 	@exec $(bin)/python tools/test_compose.py
+
+faults: bootstrap-dev ## the platform under load, killed, stopped, filled, cut off by a seeded plan; totals (SEED=n PAIR=embedded|kafka)
+	@exec $(bin)/python tests/faults/platform_faults.py $(if $(SEED),--seed $(SEED)) $(if $(PAIR),--pair $(PAIR)) $(if $(SHORT),--short)
 
 faults-switch: bootstrap-dev ## carrier switches with faults injected, seeded; one line of totals (SEED=n: that run, in full)
 	@exec $(bin)/python tests/faults/switch_faults.py $(if $(SEED),--seed $(SEED)) $(if $(FULL),--all)

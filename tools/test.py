@@ -1,7 +1,7 @@
 """``make test``: everything that can fail, in one go and with one summary at the end.
 
 Each stage is a program of its own, so that one stage's broker and platform never meet another's. Arguments name the stages
-to run (all without any): check unit applet contract card switch e2e faults.
+to run (all without any): check unit applet contract card switch e2e faults platform.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def pytest(stage: str, *arguments: str) -> Callable[[], Result]:
     return run
 
 
-def program(stage: str, path: str) -> Callable[[], Result]:
+def program(stage: str, path: str, *arguments: str) -> Callable[[], Result]:
     """A stage that is one program with a line of its own, counted as one test."""
 
     def run() -> Result:
         begin = time.monotonic()
-        ok = subprocess.run([sys.executable, path], cwd=ROOT, check=False).returncode == 0
+        ok = subprocess.run([sys.executable, path, *arguments], cwd=ROOT, check=False).returncode == 0
         return Result(stage, time.monotonic() - begin, Counts(int(ok), int(not ok), 0), ok)
 
     return run
@@ -96,6 +96,7 @@ STAGES: dict[str, Callable[[], Result]] = {
     "switch": program("switch", "tests/faults/switch_faults.py"),
     "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run"),
     "faults": pytest("faults", *TWO_AT_ONCE, "tests/faults"),
+    "platform": program("platform", "tests/faults/platform_faults.py", "--short"),
 }
 
 

@@ -33,8 +33,8 @@ def servers(pair: tuple[Platform, dict[str, Server]]) -> dict[str, Server]:
     return pair[1]
 
 
-@pytest.fixture(autouse=True)
-def _whole_again(front: Platform) -> Iterator[None]:
+@pytest.fixture
+def whole_again(front: Platform) -> Iterator[None]:
     """After a test, every process runs, whatever it left."""
     yield
     front.stop_modems()

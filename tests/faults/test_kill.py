@@ -11,7 +11,7 @@ from simway_testing.pairs import PAIRS, Server
 from simway_testing.platform import DEMO_DEVICE, Platform
 from simway_testing.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("whole_again")]
 
 KILLS = 2
 KILLS_BELOW = 1

@@ -12,8 +12,8 @@ from simway_testing import REPOSITORY
 LINES_USUAL, LINES_MAX = 350, 500
 LONG_SHARE_MAX = 0.1
 DOCUMENTED_TARGETS = {
-    "run", "test", "test-card", "test-compose", "faults-switch", "applet", "cap", "check", "bench", "bench-quick", "up", "down",
-    "clean", "reset", "lock", "help",
+    "run", "test", "test-card", "test-compose", "faults", "faults-switch", "applet", "cap", "check", "bench", "bench-quick", "up",
+    "down", "clean", "reset", "lock", "help",
 }  # fmt: skip
 
 

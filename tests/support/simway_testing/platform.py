@@ -59,6 +59,11 @@ class Process:
         return self._popen is not None and self._popen.poll() is None
 
     @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs, or before it was started."""
+        return self._popen.poll() if self._popen is not None else None
+
+    @property
     def pid(self) -> int:
         assert self._popen is not None, f"{self.name} was not started"
         return self._popen.pid
