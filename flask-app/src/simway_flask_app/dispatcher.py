@@ -9,12 +9,14 @@ log bears.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from threading import Event
 from typing import Any
 
 import structlog
 from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.errors import LocalError
+from simway_protocol.identity import partition_of
 from simway_protocol.messages import BadMessage, DeadLetter, decode
 from sqlalchemy import BigInteger, Connection, bindparam, exists, or_, select
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +40,7 @@ from simway_flask_app.trail import EMPTY
 log = structlog.get_logger()
 
 TOPIC = "device-events"
+UPLINK = "uplink"
 CONSUMER = "dispatcher"
 POLL_S = 0.02
 """The pace: so long may a new command wait before it is sealed."""
@@ -147,7 +150,7 @@ class Dispatcher:
                 rows = outbox.waiting(connection, ROWS_MAX)
             if not rows:
                 return moved
-            for run in _runs(rows):
+            for run in self._runs(rows):
                 self._publish(run)
                 with self._store.transaction() as connection:
                     outbox.remove(connection, [row.id for row in run])
@@ -168,10 +171,19 @@ class Dispatcher:
         if self._on_published is not None:
             self._on_published(topic, len(run))
 
+    def _runs(self, rows: Sequence[OutboxRow]) -> list[list[OutboxRow]]:
+        """Neighbours of one topic and partition together, in order."""
+        grouped = groupby(rows, key=lambda row: (row.topic, self._partition(row)))
+        return [list(run) for _, run in grouped]
+
+    def _partition(self, row: OutboxRow) -> int:
+        """Every topic that we write has one partition, but for ``uplink``: a replayed reading goes where its device's go."""
+        return partition_of(row.key, self._log.partitions(row.topic)) if row.topic == UPLINK else 0
+
     def _append(self, topic: str, run: Sequence[OutboxRow]) -> None:
         records = [(row.key.encode() or None, row.value) for row in run]
         try:
-            self._log.append(topic, 0, records).result(PUBLISH_TIMEOUT_S)
+            self._log.append(topic, self._partition(run[0]), records).result(PUBLISH_TIMEOUT_S)
         except TimeoutError as error:
             raise LogUnavailable(f"{topic}: no acknowledgement in {PUBLISH_TIMEOUT_S:g} s") from error
 
@@ -329,14 +341,3 @@ class Dispatcher:
         commands.transition(
             connection, row, State(row.state), actor=ACTOR, event="cancel_sent", t_us=now_us, now_us=now_us, cancel_pending=0
         )
-
-
-def _runs(rows: Sequence[OutboxRow]) -> list[list[OutboxRow]]:
-    """Neighbours of one topic together, in order."""
-    runs: list[list[OutboxRow]] = []
-    for row in rows:
-        if runs and runs[-1][0].topic == row.topic:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    return runs

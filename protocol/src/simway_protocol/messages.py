@@ -185,7 +185,10 @@ class RegistryEntry(msgspec.Struct, omit_defaults=True):
 
 
 class DeadLetter(msgspec.Struct, omit_defaults=True):
-    """What could not be admitted or stored, with the reason and enough to replay it."""
+    """What could not be admitted or stored, with the reason and enough to replay it.
+
+    ``kept``: it comes from the store, which has it; a gateway's has yet to be read into the store.
+    """
 
     source: str
     reason: str
@@ -197,6 +200,7 @@ class DeadLetter(msgspec.Struct, omit_defaults=True):
     detail: str = ""
     reading: Reading | None = None
     payload: bytes = b""
+    kept: bool = False
     v: int = 1
 
 

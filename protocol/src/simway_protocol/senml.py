@@ -280,19 +280,31 @@ _REFUSED_TAGS = dict.fromkeys((0, 1, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 25
 
 
 def decode_cbor(data: bytes, now_us: int | None) -> list[Entry]:
-    """The entries of a CBOR pack; ``PeerError`` (``bad_senml``) when ``data`` is no array, or has bytes after it.
+    """The entries of a CBOR pack; ``PeerError`` (``bad_senml``) when ``data`` is no array, or has bytes after it."""
+    return resolve(_array(decode_item(data)), now_us)
+
+
+def decode_item(data: bytes) -> Any:
+    """The one CBOR item that ``data`` is; ``PeerError`` (``bad_senml``).
 
     Tags other than those of numbers are refused: a kilobyte of shared values (28, 29) unfolds to gigabytes, and a regular
     expression (35) takes a second.
     """
     stream = io.BytesIO(data)
     try:
-        pack = cbor2.load(stream, semantic_decoders=_REFUSED_TAGS, tag_hook=_refuse_tag)
+        item = cbor2.load(stream, semantic_decoders=_REFUSED_TAGS, tag_hook=_refuse_tag)
     except Exception as error:  # cbor2 raises many kinds; each means the same here
         raise PeerError(Reason.BAD_SENML, f"no CBOR: {error}") from error
     if stream.tell() != len(data):
         raise PeerError(Reason.BAD_SENML, "bytes after the pack")
-    return resolve(_array(pack), now_us)
+    return item
+
+
+def with_texts(record: Any) -> Any:
+    """A record with the text labels of JSON in place of CBOR's integers, for people; what is no record is left as it is."""
+    if type(record) is not dict:
+        return record
+    return {_TEXT_LABELS.get(label, label) if type(label) is int else label: item for label, item in record.items()}
 
 
 def decode_json(data: bytes, now_us: int | None) -> list[Entry]:

@@ -72,7 +72,8 @@ _SERIES_RETURNING = "ON CONFLICT (device, sensor) DO NOTHING RETURNING series_id
 _LATEST_UPSERT = """ON CONFLICT (series_id) DO UPDATE SET t_us = excluded.t_us, num = excluded.num, kind = excluded.kind,
     detail = excluded.detail, unit = excluded.unit, stored_us = excluded.stored_us WHERE latest.t_us < excluded.t_us"""
 _EPOCH_COLUMNS = ("device", "epoch", "first_us", "highest", "floor", "missing_below", "missing", "dropped",
-                  "stored", "duplicate", "conflict", "redelivered")  # fmt: skip
+                  "stored", "duplicate", "conflict", "redelivered", "rejected", "missing_count", "dropped_count",
+                  "dropped_below")  # fmt: skip
 _EPOCH_UPSERT = "ON CONFLICT (device, epoch) DO UPDATE SET " + ", ".join(
     f"{column} = excluded.{column}" for column in _EPOCH_COLUMNS[3:]
 )
@@ -156,7 +157,7 @@ class PostgresBulk:
     _latest = f"INSERT INTO latest {_unnest((*_types, 'int8'))} {_LATEST_UPSERT}"
     _epochs = (
         f"INSERT INTO epochs ({', '.join(_EPOCH_COLUMNS)}) "
-        + _unnest(("text", "text", *["int8"] * 4, "text", "text", *["int8"] * 4))
+        + _unnest(("text", "text", *["int8"] * 4, "text", "text", *["int8"] * 8))
         + f" {_EPOCH_UPSERT}"
     )
     _rejections = f"INSERT INTO rejections {_unnest(('text', 'text', 'text', 'int8'))} {_REJECTION_UPSERT}"

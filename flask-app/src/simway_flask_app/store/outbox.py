@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simway_protocol.messages import AuditAnchor, DeadLetter, Downlink, RegistryEntry, encode
+from msgspec import structs
+from simway_protocol.messages import AuditAnchor, DeadLetter, Downlink, RegistryEntry, Uplink, UplinkBatch, encode
 from sqlalchemy import Connection, delete, insert, select
 
 from simway_flask_app.store.schema import dead_letters, outbox
@@ -23,15 +24,24 @@ class OutboxRow:
 
 def enqueue(connection: Connection, topic: str, message: Downlink | RegistryEntry | AuditAnchor, now_us: int) -> None:
     """Puts a message into the outbox, keyed by its device."""
-    row = {"topic": topic, "key": message.device, "value": encode(message), "created_us": now_us}
-    connection.execute(insert(outbox).values(row))
+    _enqueue(connection, topic, message.device, encode(message), now_us)
+
+
+def enqueue_uplinks(connection: Connection, uplinks: Sequence[Uplink], now_us: int) -> None:
+    """Puts uplinks into the outbox, keyed by their devices, which say what partition of ``uplink`` they go to."""
+    for uplink in uplinks:
+        _enqueue(connection, "uplink", uplink.device, encode(UplinkBatch([uplink])), now_us)
+
+
+def _enqueue(connection: Connection, topic: str, key: str, value: bytes, now_us: int) -> None:
+    connection.execute(insert(outbox).values(topic=topic, key=key, value=value, created_us=now_us))
 
 
 def bury(connection: Connection, letters: Sequence[DeadLetter], now_us: int) -> None:
     """Keeps dead letters in the store, and queues them for their topic."""
     if not letters:
         return
-    encoded = [(letter, encode(letter)) for letter in letters]
+    encoded = [(letter, encode(structs.replace(letter, kept=True))) for letter in letters]
     connection.execute(
         insert(dead_letters),
         [

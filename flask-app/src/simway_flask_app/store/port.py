@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from simway_protocol.messages import Profile, Range
+from simway_protocol.messages import Profile
 from simway_protocol.readings import Value
 
 from simway_flask_app.policy import Facts, Refusal, Verdict
+from simway_flask_app.store.bookkeeping import Bookkeeping
 from simway_flask_app.store.oversight import Alarm, Oversight
 
 # --- errors ------------------------------------------------------------------------------------------------------------
@@ -57,6 +58,18 @@ class CommandRefused(StoreError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)
         self.refusal = refusal
+
+
+class UnknownLetter(StoreError):
+    """There is no dead letter of this id: it is too old, or never was."""
+
+
+class LetterRefused(StoreError):
+    """What a dead letter holds cannot be stored now. ``reason``: of ``simway_flask_app.replays``; the text says what it means."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class BadCursor(StoreError):
@@ -164,25 +177,6 @@ class LatestChange:
     stored_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class LossLedger:
-    """The balance of a device, in readings: sent = stored + duplicate + conflict + rejected + dropped + missing.
-
-    ``redelivered`` stands beside the balance. ``missing_ranges``: per epoch, first to last, oldest first.
-    """
-
-    device: str
-    sent: int
-    stored: int
-    duplicate: int
-    conflict: int
-    rejected: Mapping[str, int]
-    dropped: int
-    missing: int
-    redelivered: int
-    missing_ranges: Mapping[str, tuple[Range, ...]] = field(default_factory=dict)
-
-
 # --- commands ----------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +256,7 @@ class CommandsPage:
 Order = Literal["asc", "desc"]
 
 
-class WebStore(Oversight, Protocol):
+class WebStore(Oversight, Bookkeeping, Protocol):
     """What the REST API and the console ask of the store."""
 
     def ping(self) -> None:
@@ -300,9 +294,6 @@ class WebStore(Oversight, Protocol):
 
         Those of one ``stored_us`` come together: then ``limit`` may be exceeded.
         """
-
-    def loss_ledger(self, device: str) -> LossLedger:
-        """The balance of a device; all zeros for one that sent nothing."""
 
     def add_command(self, command: NewCommand, *, now_us: int, judge: Callable[[Facts], Verdict] | None = None) -> Command:
         """Queues a command. The rules are in ``simway_flask_app.commands``: call that.

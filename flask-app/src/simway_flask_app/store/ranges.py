@@ -1,8 +1,8 @@
 """Sequence numbers of one epoch, as ranges: what came, what did not, what the device gave up (design, sections 6 and 7). Pure.
 
-Kept are the highest number and the gaps below it, not what came: a device that loses nothing costs one number. Gaps are bounded:
-beyond ``GAPS_MAX`` the oldest are only counted, and ``floor`` rises above them; a number up to the floor that turns up
-after all is taken for a missing one as long as any is missing there.
+Kept are the highest number and the gaps below it, not what came: a device that loses nothing costs one number. Ranges are
+bounded: beyond ``GAPS_MAX`` the oldest are only counted, and ``floor`` rises above them. Numbers up to the floor are no longer
+told apart: whoever stores readings asks the table which of them are new (``doubtful``), and then says so (``fill``).
 """
 
 from __future__ import annotations
@@ -61,16 +61,21 @@ def _last(item: Range) -> int:
 
 @dataclass(slots=True)
 class Sequence:
-    """What is known of an epoch's numbers, from 1 to ``highest``."""
+    """What is known of an epoch's numbers, from 1 to ``highest``.
+
+    ``missing``: above the floor, neither come nor given up; ``dropped``: above the floor, given up by the device and not come.
+    ``missing_below``, ``dropped_below``: how many such numbers there are up to the floor.
+    """
 
     highest: int = 0
     floor: int = 0
     missing_below: int = 0
     missing: list[Range] = field(default_factory=list)
     dropped: list[Range] = field(default_factory=list)
+    dropped_below: int = 0
 
     def take(self, first: int, last: int) -> list[Range]:
-        """Notes that ``first..last`` came; gives those parts that came for the first time, sorted.
+        """Notes that ``first..last`` came; gives those parts above the floor that came for the first time, sorted.
 
         What the device had given up and yet arrives counts as come, and no longer as dropped.
         """
@@ -80,43 +85,59 @@ class Sequence:
         fresh = self._fresh(first, last)
         if self.dropped:
             fresh = sorted(fresh + self._undropped(first, last))
+        self._forget()
         return fresh
+
+    def doubtful(self, first: int, last: int) -> int:
+        """How many of ``first..last``, its first ones, lie below the floor, if some number is still to come there.
+
+        Ask before ``take``. Each of them is new as long as ``fill`` says so; none is when this is 0.
+        """
+        return max(0, min(last, self.floor) - first + 1) if self.missing_below or self.dropped_below else 0
+
+    def fill(self, total: int) -> int:
+        """Notes that up to ``total`` numbers below the floor came after all; gives how many of them could be new."""
+        missing = min(self.missing_below, total)
+        dropped = min(self.dropped_below, total - missing)
+        self.missing_below -= missing
+        self.dropped_below -= dropped
+        return missing + dropped
 
     def drop(self, first: int, last: int) -> int:
         """Notes that the device gave ``first..last`` up; gives how many of them were not accounted for before."""
+        below = min(self.missing_below, max(0, min(last, self.floor) - first + 1))
+        self.missing_below -= below
+        self.dropped_below += below
         fresh = self._fresh(first, last)
         for part in fresh:
             self.dropped = add(self.dropped, *part)
-        return count(fresh)
+        self._forget()
+        return below + count(fresh)
 
     @property
     def missing_count(self) -> int:
         """How many numbers up to ``highest`` never came, and were not given up."""
         return self.missing_below + count(self.missing)
 
+    @property
+    def dropped_count(self) -> int:
+        """How many numbers the device gave up, and did not send after all."""
+        return self.dropped_below + count(self.dropped)
+
     def _fresh(self, first: int, last: int) -> list[Range]:
-        """The parts that were missing or beyond the highest; missing no longer."""
-        fresh = self._below(first, min(last, self.floor))
+        """The parts that were missing above the floor or are beyond the highest; missing no longer."""
+        fresh: list[Range] = []
         if first <= self.highest:
-            found = overlap(self.missing, first, last)
-            for part in found:
+            fresh = overlap(self.missing, first, last)
+            for part in fresh:
                 self.missing = subtract(self.missing, *part)
-            fresh += found
         if last > self.highest:
             begin = max(first, self.highest + 1)
             if begin > self.highest + 1:
                 self.missing.append((self.highest + 1, begin - 1))
             fresh.append((begin, last))
             self.highest = last
-        self._forget()
         return fresh
-
-    def _below(self, first: int, last: int) -> list[Range]:
-        taken = min(self.missing_below, last - first + 1)
-        if taken <= 0:
-            return []
-        self.missing_below -= taken
-        return [(first, first + taken - 1)]
 
     def _undropped(self, first: int, last: int) -> list[Range]:
         found = overlap(self.dropped, first, last)
@@ -125,7 +146,12 @@ class Sequence:
         return found
 
     def _forget(self) -> None:
-        while len(self.missing) > GAPS_MAX:
-            oldest = self.missing.pop(0)
-            self.missing_below += oldest[1] - oldest[0] + 1
+        """Raises the floor over the oldest ranges until as many are left as are kept."""
+        while len(self.missing) + len(self.dropped) > GAPS_MAX:
+            oldest_dropped = not self.missing or bool(self.dropped and self.dropped[0] < self.missing[0])
+            oldest = (self.dropped if oldest_dropped else self.missing).pop(0)
+            if oldest_dropped:
+                self.dropped_below += oldest[1] - oldest[0] + 1
+            else:
+                self.missing_below += oldest[1] - oldest[0] + 1
             self.floor = oldest[1]

@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, union_all
 
-from simway_flask_app.store import accounts
 from simway_flask_app.store.engine import Database
-from simway_flask_app.store.port import BadCursor, LatestChange, LossLedger, Order, ReadingsPage, StoredReading
+from simway_flask_app.store.port import BadCursor, LatestChange, Order, ReadingsPage, StoredReading
 from simway_flask_app.store.schema import latest, readings, series
 from simway_flask_app.store.values import value_of
 
@@ -63,11 +62,6 @@ class Readings:
                 whole = list(connection.execute(query.where(latest.c.stored_us == last_us)))
                 rows = [row for row in rows if row.stored_us < last_us] + whole
         return [LatestChange(_reading(row.device, row.sensor, row), row.stored_us) for row in rows]
-
-    def loss_ledger(self, device: str) -> LossLedger:
-        """See ``port.WebStore``."""
-        with self._database.read() as connection:
-            return accounts.balance(connection, device)
 
 
 def _series_of(connection: Connection, device: str, sensors: Sequence[str]) -> dict[int, str]:

@@ -185,6 +185,12 @@ epochs = Table(
     Column("duplicate", BigInteger, nullable=False),
     Column("conflict", BigInteger, nullable=False),
     Column("redelivered", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False, comment="the sum of rejections of this epoch"),
+    Column("missing_count", BigInteger, nullable=False, comment="how many never came: missing_below and what missing holds"),
+    Column(
+        "dropped_count", BigInteger, nullable=False, comment="how many the device gave up: dropped_below and what dropped holds"
+    ),
+    Column("dropped_below", BigInteger, nullable=False, comment="how many up to the floor the device gave up"),
     PrimaryKeyConstraint("device", "epoch", name="epochs_pkey"),
 )
 
@@ -207,7 +213,11 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("device", Text, nullable=False),
     Column("letter", LargeBinary, nullable=False, comment="JSON of simway_protocol.messages.DeadLetter"),
+    Column("replayed_us", BigInteger, comment="when it was put into the log anew"),
+    Column("replayed_by", Text, comment="by whom"),
     Index("dead_letters_device", "device", "id"),
+    Index("dead_letters_reason", "reason", "id"),
+    Index("dead_letters_time", "t_us"),
 )
 
 commands = Table(

@@ -11,6 +11,8 @@ from simway_flask_app.store import grafana_role, migrations, trail
 from simway_flask_app.store.alarms import Alarms
 from simway_flask_app.store.commands import Commands
 from simway_flask_app.store.engine import Database
+from simway_flask_app.store.letters import DeadLetters
+from simway_flask_app.store.loss import Loss
 from simway_flask_app.store.readings import Readings
 from simway_flask_app.store.registry import Registry
 from simway_flask_app.store.trail import AuditTrail
@@ -18,7 +20,7 @@ from simway_flask_app.store.twins import Twins
 from simway_flask_app.store.uplinks import UplinkWriter
 
 
-class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail):
+class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters):
     """Keeps ``port.WebStore``. Opening it connects to nothing; the schema is looked at by ``check_schema`` alone."""
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:

@@ -29,6 +29,7 @@ from simway_flask_app.store.positions import Follower, Gap, Moves
 from simway_flask_app.store.ranges import count
 from simway_flask_app.store.series import BadSensor, Sensors, SeriesCache
 from simway_flask_app.store.values import FLOAT, Row, columns_of, value_of
+from simway_flask_app.uplink_rules import wrong
 
 SOURCE = "recorder"
 Source: TypeAlias = tuple[Uplink, Account, int | None]
@@ -39,7 +40,6 @@ _ACCOUNTS_MAX = 200_000
 _SERIES_MAX = 500_000
 _READINGS_MAX = 100_000
 _FIRST_MAX = SEQUENCE_MAX - _READINGS_MAX
-_TEXT_MAX = 64
 
 
 @dataclass(slots=True)
@@ -152,6 +152,8 @@ class _Batch:
         self._series, self._known, self._letters, self._now_us = series, known, letters, now_us
         self._begins: list[int] = []
         self._sources: list[Source] = []
+        self._doubtful: set[int] = set()
+        """Rows whose numbers lie below the floor: they came for the first time only if the table does not know them."""
         self._duplicates = self._conflicts = self._redelivered = 0
 
     def add_usual(self, uplinks: Sequence[Uplink]) -> int:
@@ -188,8 +190,11 @@ class _Batch:
                 self._add_unnumbered(uplink, account, sensors)
                 continue
             if first is not None and readings:
+                doubtful = sequence.doubtful(first, first + len(readings) - 1)
+                if doubtful:
+                    self._add_doubtful(uplink, account, sensors, readings[:doubtful], first)
                 fresh = sequence.take(first, first + len(readings) - 1)
-                self._note_redelivered(account, len(readings) - count(fresh))
+                self._note_redelivered(account, len(readings) - doubtful - count(fresh))
                 for low, high in fresh:
                     self._add_run(uplink, account, sensors, readings[low - first : high - first + 1], low)
             if uplink.dropped or uplink.rejected:
@@ -197,11 +202,18 @@ class _Batch:
 
     def settle(self, odd: dict[int, tuple[Oddity, str]]) -> None:
         """Books those rows that were not stored after all, by index."""
+        for index in self._doubtful - odd.keys():
+            self._settle_doubtful(self._source_of(index)[1])
         if not odd:
             return
         for index, (oddity, detail) in odd.items():
-            place = bisect_right(self._begins, index) - 1
-            self._book(self._sources[place], index, index - self._begins[place], oddity, detail)
+            source = self._source_of(index)
+            account = source[1]
+            account.stored -= 1
+            if index not in self._doubtful or (oddity is not Oddity.DUPLICATE and account.sequence.fill(1)):
+                self._book(source, index, oddity, detail)
+            else:
+                self._note_redelivered(account, 1)
         self.rows = [row for index, row in enumerate(self.rows) if index not in odd]
 
     def outcome(self) -> Outcome:
@@ -212,19 +224,39 @@ class _Batch:
         return Outcome(readings, self._duplicates, self._conflicts, self._redelivered, refused, reasons)
 
     def _add_ranges(self, uplink: Uplink, account: Account) -> None:
+        sequence = account.sequence
         for low, high in uplink.dropped:
-            self._note_redelivered(account, high - low + 1 - account.sequence.drop(low, high))
+            self._note_redelivered(account, high - low + 1 - sequence.drop(low, high))
         for low, high, reason in uplink.rejected:
-            new = count(account.sequence.take(low, high))
+            new = sequence.fill(sequence.doubtful(low, high)) + count(sequence.take(low, high))
             self._note_redelivered(account, high - low + 1 - new)
-            self._refuse(uplink, reason, new)
+            self._refuse(uplink, account, reason, new)
+
+    def _add_doubtful(self, uplink: Uplink, account: Account, sensors: Sensors, readings: Sequence[Reading], first: int) -> None:
+        """Makes rows of readings whose numbers may have come before: the table knows which of them are new."""
+        for place, reading in enumerate(readings):
+            try:
+                self._append_run(uplink, account, sensors, [reading], first + place)
+                self._doubtful.add(len(self.rows) - 1)
+            except BadSensor as error:
+                if account.sequence.fill(1):
+                    self._bury(uplink, reading, first + place, REFUSED, str(error))
+                    self._refuse(uplink, account, REFUSED, 1)
+                else:
+                    self._note_redelivered(account, 1)
+
+    def _settle_doubtful(self, account: Account) -> None:
+        """A row was new to the table: one more number came, as long as any is still to come."""
+        if not account.sequence.fill(1):
+            account.stored -= 1
+            self._note_redelivered(account, 1)
 
     def _add_unnumbered(self, uplink: Uplink, account: Account, sensors: Sensors) -> None:
         account.sequence.highest += len(uplink.readings)
         self._add_run(uplink, account, sensors, uplink.readings, None)
         for low, high, reason in uplink.rejected:
             account.sequence.highest += high - low + 1
-            self._refuse(uplink, reason, high - low + 1)
+            self._refuse(uplink, account, reason, high - low + 1)
 
     def _add_run(
         self, uplink: Uplink, account: Account, sensors: Sensors, readings: Sequence[Reading], first_seq: int | None
@@ -263,16 +295,20 @@ class _Batch:
                 self._add_run(uplink, account, sensors, [reading], seq)
             else:
                 self._bury(uplink, reading, seq, REFUSED, detail)
-                self._refuse(uplink, REFUSED, 1)
+                self._refuse(uplink, account, REFUSED, 1)
 
-    def _book(self, source: Source, index: int, offset: int, oddity: Oddity, detail: str) -> None:
-        uplink, account, first_seq = source
-        account.stored -= 1
+    def _source_of(self, index: int) -> Source:
+        """Uplink and account of a row, with its own number in place of its run's first."""
+        place = bisect_right(self._begins, index) - 1
+        uplink, account, first_seq = self._sources[place]
+        return uplink, account, None if first_seq is None else first_seq + index - self._begins[place]
+
+    def _book(self, source: Source, index: int, oddity: Oddity, detail: str) -> None:
+        uplink, account, seq = source
         if oddity is Oddity.DUPLICATE:
             account.duplicate += 1
             self._duplicates += 1
             return
-        seq = None if first_seq is None else first_seq + offset
         series_id, t_us, num, kind, text, unit = self.rows[index]
         reading = Reading(self._series.names[series_id][1], t_us, value_of(num, kind, text), unit)
         if oddity is Oddity.CONFLICT:
@@ -280,7 +316,7 @@ class _Batch:
             self._conflicts += 1
             self._bury(uplink, reading, seq, "conflict", detail)
         else:
-            self._refuse(uplink, REFUSED, 1)
+            self._refuse(uplink, account, REFUSED, 1)
             self._bury(uplink, reading, seq, REFUSED, detail)
 
     def _bury(self, uplink: Uplink, reading: Reading, seq: int | None, reason: str, detail: str) -> None:
@@ -291,8 +327,9 @@ class _Batch:
             )
         )  # fmt: skip
 
-    def _refuse(self, uplink: Uplink, reason: str, total: int) -> None:
+    def _refuse(self, uplink: Uplink, account: Account, reason: str, total: int) -> None:
         if total:
+            account.rejected += total
             self.refusals[(uplink.device, uplink.epoch or "", reason)] += total
 
     def _note_redelivered(self, account: Account, total: int) -> None:
@@ -312,40 +349,12 @@ def _newest(rows: Sequence[Row]) -> list[Row]:
 
 def _taken(uplink: Uplink, letters: list[DeadLetter], now_us: int) -> bool:
     """False, with a dead letter, for an uplink that no sender of this release makes."""
-    wrong = _wrong(uplink)
-    if wrong:
+    fault = wrong(uplink)
+    if fault:
         letters.append(
             DeadLetter(
                 source=SOURCE, reason="bad_uplink", t_us=now_us, device=uplink.device if is_device_id(uplink.device) else "",
-                gateway=uplink.gateway, detail=wrong, payload=encode(uplink),  # type: ignore[arg-type]  # a struct like any other
+                gateway=uplink.gateway, detail=fault, payload=encode(uplink),  # type: ignore[arg-type]  # a struct like any other
             )
         )  # fmt: skip
-    return not wrong
-
-
-def _wrong(uplink: Uplink) -> str:
-    return _wrong_names(uplink) or _wrong_numbers(uplink)
-
-
-def _wrong_names(uplink: Uplink) -> str:
-    if not is_device_id(uplink.device):
-        return "the device id is none"
-    epoch = uplink.epoch
-    if epoch is not None and not (epoch.isalnum() and epoch.isascii() and len(epoch) <= _TEXT_MAX):
-        return "the epoch is no short hexadecimal text"
-    if any(not (reason.isascii() and reason.isprintable() and 0 < len(reason) <= _TEXT_MAX) for _, _, reason in uplink.rejected):
-        return "a reason for rejection is no short word"
-    return ""
-
-
-def _wrong_numbers(uplink: Uplink) -> str:
-    first = uplink.first_seq
-    if uplink.readings and (first is None) != (uplink.epoch is None):
-        return "epoch and first sequence number come together or not at all"
-    if first is not None and not 1 <= first <= SEQUENCE_MAX - len(uplink.readings):
-        return "the first sequence number is out of range"
-    if any(not 1 <= low <= high <= SEQUENCE_MAX for low, high in uplink.dropped):
-        return "a dropped range is none"
-    if any(not 0 <= low <= high <= SEQUENCE_MAX for low, high, _ in uplink.rejected):
-        return "a rejected range is none"
-    return ""
+    return not fault

@@ -8,7 +8,7 @@ from simway_protocol.identity import derive_device_key, is_device_id
 
 from simway_flask_app import commands as use_cases
 from simway_flask_app.store import port
-from simway_flask_app.web import api_readings, api_sim, cursors, present, schemas
+from simway_flask_app.web import api_loss, api_readings, api_sim, cursors, present, schemas
 from simway_flask_app.web.auth import SESSION_COOKIE, Gate, require_same_origin
 from simway_flask_app.web.context import ACTOR, Services, services
 from simway_flask_app.web.limits import STREAM_RETRY_S
@@ -19,7 +19,7 @@ from simway_flask_app.web.routes import NOT_A_DEVICE_ID, PREFIX, command_id, dev
 
 log = structlog.get_logger(__name__)
 
-ROOMS = (api_readings, api_sim)
+ROOMS = (api_loss, api_readings, api_sim)
 """Modules that add operations of their own when they are imported."""
 
 
@@ -183,21 +183,6 @@ def change_device(device: str, body: schemas.DeviceChange) -> schemas.Device:
     return present.device(ports.store.device(device))
 
 
-@operations.add(
-    "GET",
-    "/devices/<device>/loss",
-    tag="devices",
-    summary="The loss ledger of a device",
-    replies={200: schemas.LossLedger},
-    problems=(404,),
-)
-def get_loss(device: str) -> schemas.LossLedger:
-    """What became of every reading that the device numbered; it always balances."""
-    store = services().store
-    store.device(device_id(device))
-    return present.loss_ledger(store.loss_ledger(device))
-
-
 # --- commands ----------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +300,7 @@ _STORE_STATUS: dict[type[port.StoreError], tuple[int, str]] = {
     port.UnknownCommand: (404, "unknown_command"),
     port.DeviceExists: (409, "device_exists"),
     port.NotCancellable: (409, "not_cancellable"),
+    port.UnknownLetter: (404, "unknown_letter"),
 }
 
 
@@ -323,6 +309,8 @@ def _on_store_error(error: port.StoreError) -> Response:
         return problem_response(cursors.bad_cursor())
     if isinstance(error, port.CommandRefused):
         return problem_response(_refused(error))
+    if isinstance(error, port.LetterRefused):
+        return problem_response(Problem(409, error.reason, str(error)))
     if isinstance(error, port.StoreUnavailable):
         log.warning("web.store_unavailable", error=str(error))
         detail = "The database does not answer. Try again."

@@ -34,6 +34,7 @@ _PROBLEM_REF = {"$ref": _REF.format(name="ProblemDetails")}
 _PATH_PARAMETERS = {
     "device": {"type": "string", "minLength": 1, "description": "device id"},
     "command": {"type": "string", "minLength": 1, "description": "command id, 32 hexadecimal digits"},
+    "letter": {"type": "string", "minLength": 1, "description": "number of a dead letter"},
 }
 _PROBLEM_HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},

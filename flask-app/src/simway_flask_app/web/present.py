@@ -109,14 +109,6 @@ def reading(row: port.StoredReading) -> schemas_readings.Reading:
     return schemas_readings.Reading(row.sensor, to_text(row.t_us), row.t_us, row.value, row.unit)
 
 
-def loss_ledger(row: port.LossLedger) -> schemas.LossLedger:
-    """The balance of a device."""
-    return schemas.LossLedger(
-        row.device, row.sent, row.stored, row.duplicate, row.conflict, dict(row.rejected), row.dropped, row.missing,
-        row.redelivered, [schemas.MissingRange(epoch, *gap) for epoch, gaps in row.missing_ranges.items() for gap in gaps],
-    )  # fmt: skip
-
-
 def _command_fields(row: port.Command) -> dict[str, Any]:
     return {
         "id": row.command_id,

@@ -224,32 +224,6 @@ class DevicesPage(Struct):
     next_cursor: NextCursor
 
 
-class MissingRange(Struct):
-    """Sequence numbers of one epoch that never came, both ends included."""
-
-    epoch: str
-    first: int
-    last: int
-
-
-class LossLedger(Struct):
-    """What became of every reading that the device numbered.
-
-    sent = stored + duplicate + conflict + rejected + dropped + missing; ``redelivered`` stands beside the balance.
-    """
-
-    device: DeviceId
-    sent: int
-    stored: int
-    duplicate: int
-    conflict: int
-    rejected: dict[str, int]
-    dropped: int
-    missing: int
-    redelivered: int
-    missing_ranges: list[MissingRange]
-
-
 class HistoryEntry(Struct):
     """One line of a command's history: ``event`` happened, caused by ``actor``; after it the command was ``state``."""
 
