@@ -42,7 +42,7 @@ log = structlog.get_logger()
 TOPIC = "device-events"
 UPLINK = "uplink"
 CONSUMER = "dispatcher"
-POLL_S = 0.02
+POLL_S = 0.01
 """The pace: so long may a new command wait before it is sealed."""
 EXPIRE_GRACE_US = 5_000_000
 """An unsent command expires here so long after its time: a gateway that sent it in time has said so by then."""
