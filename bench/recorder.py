@@ -21,9 +21,11 @@ from typing import Any
 from simway_backbone import open_log
 from simway_backbone.log import Log
 from simway_flask_app.recorder import READINGS_MAX, TOPIC, Recorder, spare_the_collector
+from simway_flask_app.rights import WriterKey
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import UplinkWriter
 from simway_flask_app.store.values import Row, columns_of
+from simway_flask_app.store.writers import WriteRights
 from simway_protocol.identity import partition_of
 from simway_protocol.messages import Uplink, UplinkBatch, encode
 from simway_protocol.readings import Reading
@@ -70,7 +72,7 @@ def _measure_load(store: SqlStore, log: Log, name: str, load: Load, readings: in
     for number in range(rounds + 1):
         progress(f"recorder{load.suffix} on {name}: round {number} of {rounds}, {readings} readings")
         batches = _batches(load, readings, number)
-        recorded.append(readings / _record(writer, log, batches, readings))
+        recorded.append(readings / _record(writer, store.write_rights(WriterKey.make()), log, batches, readings))
         bare.append(readings / _insert(store, load, batches))
     ratio = statistics.median(one / other for one, other in zip(recorded[1:], bare[1:], strict=True))
     rate, top = statistics.median(recorded[1:]), statistics.median(bare[1:])
@@ -98,7 +100,7 @@ def _device(load: Load, index: int) -> str:
     return f"bench{load.devices}-{index}"
 
 
-def _record(writer: UplinkWriter, log: Log, batches: Sequence[UplinkBatch], readings: int) -> float:
+def _record(writer: UplinkWriter, rights: WriteRights, log: Log, batches: Sequence[UplinkBatch], readings: int) -> float:
     for batch in batches:
         appended = log.append(TOPIC, partition_of(batch.uplinks[0].device), [(None, encode(batch))])
     appended.result(30)
@@ -110,7 +112,7 @@ def _record(writer: UplinkWriter, log: Log, batches: Sequence[UplinkBatch], read
         if left <= 0:
             stopping.set()
 
-    recorder = Recorder(log, writer, stopping=stopping, on_stored=count)
+    recorder = Recorder(log, writer, rights, stopping=stopping, on_stored=count)
     started = time.perf_counter()
     recorder.run()
     return time.perf_counter() - started

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from simway_backbone import open_log
-from simway_backbone.log import Log, OffsetGone, Record
+from simway_backbone.log import Log
+from simway_backbone.memory_log import MemoryLog
 from simway_flask_app.recorder import Recorder
+from simway_flask_app.rights import WriterKey
 from simway_flask_app.store.port import StoredReading, StoreError, StoreUnavailable
 from simway_flask_app.store.schema import dead_letters, log_gaps
 from simway_flask_app.store.sql import SqlStore, open_store
@@ -28,8 +30,8 @@ WAIT_S = 20.0
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    log = open_log("memory://", client_id="test")
+def log() -> Iterator[MemoryLog]:
+    log = MemoryLog()
     log.ensure_topics()
     yield log
     log.close()
@@ -51,10 +53,13 @@ def device() -> str:
 class Running:
     """A recorder in a thread."""
 
-    def __init__(self, log: Log, writer: Any, **more: Any) -> None:
+    def __init__(self, log: Log, store: SqlStore, writer: Any = None, **more: Any) -> None:
         self.stopping = threading.Event()
         self.health: dict[str, str | None] = {}
-        self.recorder = Recorder(log, writer, stopping=self.stopping, report=self.health.__setitem__, **more)
+        rights = store.write_rights(WriterKey.make())
+        self.recorder = Recorder(
+            log, writer or store.uplink_writer(), rights, stopping=self.stopping, report=self.health.__setitem__, **more
+        )
         self.thread = threading.Thread(target=self.recorder.run, daemon=True)
 
     def __enter__(self) -> Running:
@@ -95,7 +100,7 @@ def letters(store: SqlStore) -> list[str]:
 def test_readings_go_from_log_to_store_and_are_told(log: Log, store: SqlStore, device: str) -> None:
     told: list[StoredReading] = []
     outcomes: list[Outcome] = []
-    with Running(log, store.uplink_writer(), on_stored=told.extend, on_outcome=lambda o, _s: outcomes.append(o)) as running:
+    with Running(log, store, on_stored=told.extend, on_outcome=lambda o, _s: outcomes.append(o)) as running:
         send(log, device, 1, 1.0, 2.0)
         await_that(lambda: values(store, device) == [1.0, 2.0])
         assert running.health == {"log": None, "store": None}
@@ -109,10 +114,10 @@ def test_readings_go_from_log_to_store_and_are_told(log: Log, store: SqlStore, d
 def test_a_restart_goes_on_where_it_was(log: Log, store: SqlStore, device: str) -> None:
     send(log, device, 1, 1.0)
     for n in range(2, 5):
-        with Running(log, store.uplink_writer()):
+        with Running(log, store):
             await_that(lambda n=n: values(store, device) == [float(m) for m in range(1, n)])  # type: ignore[misc]
         send(log, device, n, float(n))
-    with Running(log, store.uplink_writer()):
+    with Running(log, store):
         await_that(lambda: values(store, device) == [1.0, 2.0, 3.0, 4.0])
     ledger = store.loss_ledger(device)
     assert (ledger.sent, ledger.stored, ledger.redelivered) == (4, 4, 0)
@@ -120,12 +125,12 @@ def test_a_restart_goes_on_where_it_was(log: Log, store: SqlStore, device: str) 
 
 def test_a_new_log_is_read_from_its_beginning(log: Log, store: SqlStore, device: str) -> None:
     send(log, device, 1, 1.0)
-    with Running(log, store.uplink_writer()):
+    with Running(log, store):
         await_that(lambda: values(store, device) == [1.0])
     other = open_log("memory://", client_id="test")
     other.ensure_topics()
     send(other, device, 2, 2.0)
-    with Running(other, store.uplink_writer()):
+    with Running(other, store):
         await_that(lambda: values(store, device) == [1.0, 2.0])
     other.close()
 
@@ -135,7 +140,7 @@ def test_a_corrupt_record_goes_aside_and_the_rest_goes_on(log: Log, store: SqlSt
     send(log, device, 1, 1.0)
     put(log, device, bad)
     send(log, device, 2, 2.0)
-    with Running(log, store.uplink_writer()):
+    with Running(log, store):
         await_that(lambda: values(store, device) == [1.0, 2.0])
     assert letters(store) == ["corrupt_record"]
 
@@ -146,8 +151,8 @@ class Faulty:
     def __init__(self, writer: UplinkWriter, fails: Callable[[list[Uplink]], Exception | None]) -> None:
         self.writer, self.fails, self.calls = writer, fails, 0
 
-    def positions(self, follower: Any) -> dict[int, int]:
-        return self.writer.positions(follower)
+    def take_over(self, *args: Any) -> dict[int, int]:
+        return self.writer.take_over(*args)
 
     def store(self, uplinks: list[Uplink], *args: Any, **more: Any) -> Outcome:
         self.calls += 1
@@ -161,7 +166,7 @@ def test_a_store_that_is_away_is_waited_for(log: Log, store: SqlStore, device: s
     away = threading.Event()
     away.set()
     faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away") if away.is_set() else None)
-    with Running(log, faulty) as running:
+    with Running(log, store, faulty) as running:
         send(log, device, 1, 1.0)
         await_that(lambda: running.health.get("store") == "away" and faulty.calls > 2)
         assert values(store, device) == []
@@ -173,9 +178,9 @@ def test_a_store_that_is_away_is_waited_for(log: Log, store: SqlStore, device: s
 def test_told_to_stop_while_the_store_is_away(log: Log, store: SqlStore, device: str) -> None:
     faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away"))
     send(log, device, 1, 1.0)
-    with Running(log, faulty):
+    with Running(log, store, faulty):
         await_that(lambda: faulty.calls > 0)
-    with Running(log, store.uplink_writer()):
+    with Running(log, store):
         await_that(lambda: values(store, device) == [1.0])
 
 
@@ -183,7 +188,7 @@ def test_a_record_that_the_store_refuses_as_a_whole_is_found_by_halving(log: Log
     for n in range(1, 10):
         send(log, device, n, float(n))
     faulty = Faulty(store.uplink_writer(), lambda ups: StoreError("no 7!") if any(u.first_seq == 7 for u in ups) else None)
-    with Running(log, faulty):
+    with Running(log, store, faulty):
         await_that(lambda: values(store, device) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 9.0])
     assert letters(store) == ["refused_by_store"]
     assert store.loss_ledger(device).missing == 1
@@ -202,7 +207,7 @@ def test_a_crash_after_the_commit_counts_nothing_twice(log: Log, store: SqlStore
                 raise StoreUnavailable("the answer got lost")
             return outcome
 
-    with Running(log, Dying(writer, lambda _: None)):
+    with Running(log, store, Dying(writer, lambda _: None)):
         send(log, device, 1, 1.0)
         send(log, device, 2, 2.0)
         await_that(lambda: values(store, device) == [1.0, 2.0])
@@ -210,45 +215,12 @@ def test_a_crash_after_the_commit_counts_nothing_twice(log: Log, store: SqlStore
     assert (ledger.sent, ledger.stored, ledger.redelivered) == (2, 2, 0)
 
 
-class GoneOnce:
-    """A log whose retention took the first offsets of a partition before they were read."""
-
-    def __init__(self, log: Log, partition: int, earliest: int) -> None:
-        self.log, self.partition, self.earliest = log, partition, earliest
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.log, name)
-
-    def reader(self, topic: str, positions: dict[int, int]) -> Any:
-        inner, outer = (
-            self.log.reader(topic, {p: max(o, self.earliest) if p == self.partition else o for p, o in positions.items()}),
-            self,
-        )
-
-        class Reader:
-            ok = positions[outer.partition] >= outer.earliest
-
-            def poll(self, timeout_s: float, max_records: int = 500) -> list[Record]:
-                if not self.ok:
-                    raise OffsetGone(topic, outer.partition, positions[outer.partition], outer.earliest, 99)
-                return inner.poll(timeout_s, max_records)
-
-            def seek(self, partition: int, offset: int) -> None:
-                assert (partition, offset) == (outer.partition, outer.earliest)
-                self.ok = True
-
-            def close(self) -> None:
-                inner.close()
-
-        return Reader()
-
-
-def test_what_retention_took_is_counted_as_missing(log: Log, store: SqlStore, device: str) -> None:
+def test_what_retention_took_is_counted_as_missing(log: MemoryLog, store: SqlStore, device: str) -> None:
     for n in range(1, 6):
         send(log, device, n, float(n))
     missing: list[int] = []
-    gone: Any = GoneOnce(log, partition_of(device), 3)
-    with Running(gone, store.uplink_writer(), on_missing=missing.append):
+    log.drop_before("uplink", partition_of(device), 3)
+    with Running(log, store, on_missing=missing.append):
         await_that(lambda: values(store, device) == [4.0, 5.0])
     assert missing == [3]
     with store.reading() as connection:

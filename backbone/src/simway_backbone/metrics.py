@@ -57,6 +57,11 @@ COMMIT_SECONDS = Histogram("simway_recorder_commit_seconds", "One transaction of
 COMMIT_ROWS = Histogram("simway_recorder_commit_rows", "Readings in one transaction of the recorder", buckets=_COUNTS)
 READINGS_RECORDED = Counter("simway_readings_recorded", "Readings by what became of them", ["outcome"])
 """``outcome``: stored, duplicate, conflict, refused."""
+PARTITIONS_HELD = Gauge("simway_recorder_partitions", "Partitions of the log that this recorder records now")
+RIGHTS_LOST = Counter(
+    "simway_recorder_rights_lost", "Write rights of a partition that were lost while they were used", ["reason"]
+)
+"""``reason``: superseded (another recorder has it), expired."""
 DEAD_LETTERS = Counter("simway_dead_letters", "Readings and messages put aside", ["source", "reason"])
 OUTBOX_ROWS = Gauge("simway_store_outbox_rows", "Rows of the store's outbox that are not in the log yet")
 LIVE_PUSHES = Counter("simway_grafana_pushes", "Requests to Grafana Live", ["outcome"])

@@ -27,6 +27,7 @@ from simway_flask_app.overdue import PERIOD_S as OVERDUE_PERIOD_S
 from simway_flask_app.overdue import refresh_overdue
 from simway_flask_app.periodic import Periodic
 from simway_flask_app.recorder import CONSUMER, TOPIC, Committed, Recorder, spare_the_collector
+from simway_flask_app.rights import WriterKey
 from simway_flask_app.settings import (
     DispatcherSettings,
     InitSettings,
@@ -40,6 +41,7 @@ from simway_flask_app.store.retention import PERIOD_S as RETENTION_PERIOD_S
 from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import Outcome, StoredReadings
+from simway_flask_app.store.writers import APPLICATION
 from simway_flask_app.traces import CommitTraces
 from simway_flask_app.trail import Signer
 
@@ -103,10 +105,13 @@ def run_dispatcher(settings: DispatcherSettings) -> None:
 
 
 def _record(service: Service, settings: RecorderSettings) -> None:
-    store = _open_store(service, settings.store)
+    key = WriterKey.make()
+    store = _open_store(service, settings.store, name=APPLICATION + key.writer)
     opened = _open_log(service, settings.log_url, "recorder")
     recorder = Recorder(
-        opened, store.uplink_writer(), stopping=service.stopping, report=service.health.set, on_outcome=_note_outcome,
+        opened, store.uplink_writer(), store.write_rights(key), session_timeout_s=settings.group_session_timeout_s,
+        on_lost=lambda reason, count: metrics.RIGHTS_LOST.labels(reason).inc(count), stopping=service.stopping,
+        report=service.health.set, on_outcome=_note_outcome,
         on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc, on_stored=_live_view(service, settings),
         on_committed=_traces(service, settings),
     )  # fmt: skip
@@ -159,8 +164,8 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set).run()
 
 
-def _open_store(service: Service, settings: StoreSettings) -> SqlStore:
-    store = open_store(settings.complete_url())
+def _open_store(service: Service, settings: StoreSettings, name: str = "simway") -> SqlStore:
+    store = open_store(settings.complete_url(), name=name)
     service.defer(store.close)
     try:
         _await_schema(store, service)
@@ -197,6 +202,7 @@ def _repeat(service: Service, name: str, job: Callable[[], object], period_s: fl
 
 
 def _measure_lag(recorder: Recorder) -> None:
+    metrics.PARTITIONS_HELD.set(len(recorder.partitions))
     metrics.CONSUMER_LAG.labels(CONSUMER, TOPIC).set(recorder.lag())
     if recorder.newest_us is not None:
         metrics.CONSUMER_DELAY.labels(CONSUMER, TOPIC).set(max(0, now_us() - recorder.newest_us) / 1e6)

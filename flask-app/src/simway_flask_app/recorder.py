@@ -1,6 +1,7 @@
 """The recorder: topic ``uplink`` into the store, each record once (design, section 2).
 
-Positions are kept in the store, in the transaction of the readings. What cannot be stored goes to the dead letters: a record
+Several recorders share the partitions: the log says which are whose, the store fences who writes (docs/writers.md). Positions are
+kept in the store, in the transaction of the readings. What cannot be stored goes to the dead letters: a record
 that does not decode, and, by halving, just the one record or row that the database refuses. A database or log that is away is
 waited for. What retention took before it was read is counted as missing.
 """
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 from threading import Event
 
 import structlog
-from simway_backbone.log import Log, LogUnavailable, OffsetGone, Reader, Record
+from simway_backbone.log import GroupReader, Log, LogUnavailable, OffsetGone, Record
 from simway_protocol.messages import BadMessage, DeadLetter, Uplink, UplinkBatch, decode
 
 from simway_flask_app.clock import utc_now_us
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
 from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
+from simway_flask_app.store.writers import TERM_S, RightLost, WriteRights
 from simway_flask_app.traces import trace_ids
 
 log = structlog.get_logger()
@@ -37,6 +39,9 @@ RECORDS_MAX = 2_000
 GARBAGE_THRESHOLD = 1_000_000
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
+RENEW_EVERY_S = TERM_S / 6
+SESSION_TIMEOUT_S = 10.0
+"""After so long a silence of a recorder its partitions go to others."""
 PAYLOAD_MAX_BYTES = 64 * 1024
 """So much of a record that does not decode is kept with its dead letter."""
 
@@ -81,85 +86,141 @@ class _Stopped(Exception):
 
 
 class Recorder:
-    """One recorder over all partitions. ``run`` blocks until ``stopping`` is set.
+    """One recorder, over the partitions that fall to it. ``run`` blocks until ``stopping`` is set.
 
     ``on_stored`` is called after each commit with the readings that are new, in this thread: it must not block.
-    ``on_outcome`` the same, for metrics, and ``on_committed``, for traces.
+    ``on_outcome`` the same, for metrics, and ``on_committed``, for traces. ``on_lost`` is told why rights to write were lost, and
+    of how many partitions.
     """
 
     def __init__(
-        self, source: Log, writer: UplinkWriter, *, stopping: Event, report: Report = unheard,
+        self, source: Log, writer: UplinkWriter, rights: WriteRights, *, stopping: Event, report: Report = unheard,
         on_stored: Callable[[StoredReadings], None] | None = None, on_outcome: Callable[[Outcome, float], None] | None = None,
-        on_missing: Callable[[int], None] | None = None, on_committed: Committed | None = None,
+        on_missing: Callable[[int], None] | None = None, on_lost: Callable[[str, int], None] | None = None,
+        on_committed: Committed | None = None, session_timeout_s: float = SESSION_TIMEOUT_S,
         now_us: Callable[[], int] = utc_now_us,
     ) -> None:  # fmt: skip
-        self._log, self._writer, self._stopping, self._report, self._now_us = source, writer, stopping, report, now_us
-        self._on_stored, self._on_outcome, self._on_missing = on_stored, on_outcome, on_missing
-        self._on_committed = on_committed
+        self._log, self._writer, self._rights = source, writer, rights
+        self._stopping, self._report, self._now_us = stopping, report, now_us
+        self._on_stored, self._on_outcome, self._on_missing, self._on_lost = on_stored, on_outcome, on_missing, on_lost
+        self._on_committed, self._session_timeout_s = on_committed, session_timeout_s
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
+        self._renew_at_s = 0.0
         self.newest_us: int | None = None
         """When the newest record that is in the store was appended; None before the first."""
 
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions that it records now."""
+        return frozenset(self._next)
+
     def run(self) -> None:
         """Records until told to stop. Returns with everything committed that was acknowledged by the store."""
-        while not self._stopping.is_set():
-            reader = self._begin()
-            if reader is None:
-                return
+        reader = self._begin()
+        if reader is None:
+            return
+        try:
+            while not self._stopping.is_set():
+                self._turn(reader)
+        except _Stopped:
+            return
+        finally:
             try:
-                self._follow(reader)
-            except PositionMoved as moved:
-                log.warning("positions moved; loading them anew", detail=str(moved))
-                self._stopping.wait(RETRY_FIRST_S)
-            except StoreError as error:
-                log.error("the store refuses what it must take; trying again", detail=str(error))
-                self._report("store", str(error))
-                self._stopping.wait(RETRY_MAX_S)
-            except _Stopped:
-                return
-            finally:
                 reader.close()
+            finally:
+                self._give_back()
 
     def lag(self) -> int:
-        """How many records wait in the log. Blocks on the log; raises ``LogError``."""
-        return sum(max(0, end - self._next.get(partition, first)) for partition, (first, end) in self._log.bounds(TOPIC).items())
+        """How many records wait in the log, in the partitions that it records. Blocks on the log; raises ``LogError``."""
+        bounds = self._log.bounds(TOPIC)
+        return sum(max(0, bounds[partition][1] - at) for partition, at in dict(self._next).items())
 
-    def _begin(self) -> Reader | None:
-        """A reader at the stored positions, once log and store answer; None when told to stop."""
+    def _begin(self) -> GroupReader | None:
+        """A place in the group, once the log answers; None when told to stop."""
         wait_s = RETRY_FIRST_S
         while not self._stopping.is_set():
             try:
                 self._follower = Follower(CONSUMER, self._log.identity(TOPIC), TOPIC)
-                partitions = range(self._log.partitions(TOPIC))
-                known = self._writer.positions(self._follower)
-                self._next = {partition: known.get(partition, 0) for partition in partitions}
-                self._report("log", None)
-                self._report("store", None)
-                if not known:
-                    log.info("a log never read before: from its beginning", log_id=self._follower.log_id)
-                return self._log.reader(TOPIC, self._next)
+                return self._log.group_reader(
+                    TOPIC, CONSUMER, member=self._rights.writer, begin=self._take_over, lost=self._let_go,
+                    session_timeout_s=self._session_timeout_s,
+                )  # fmt: skip
             except LogUnavailable as error:
                 self._report("log", str(error))
-            except StoreError as error:
-                self._report("store", str(error))
             self._stopping.wait(wait_s)
             wait_s = min(2 * wait_s, RETRY_MAX_S)
         return None
 
-    def _follow(self, reader: Reader) -> None:
-        while not self._stopping.is_set():
-            try:
-                records = reader.poll(POLL_S, RECORDS_MAX)
-            except OffsetGone as gone:
-                self._skip(reader, gone)
-                continue
-            except LogUnavailable as error:
-                self._report("log", str(error))
-                self._stopping.wait(RETRY_FIRST_S)
-                continue
-            self._report("log", None)
-            self._take(_decode(record, self._now_us()) for record in records)
+    def _turn(self, reader: GroupReader) -> None:
+        """Reads what has come and stores it. When overtaken: takes rights and positions anew, if the group still lets it."""
+        try:
+            self._follow(reader)
+            self._renew()
+        except (RightLost, PositionMoved) as overtaken:
+            log.warning("another recorder writes here; beginning anew", detail=str(overtaken))
+            if self._on_lost is not None and isinstance(overtaken, RightLost):
+                self._on_lost(overtaken.reason, len(overtaken.partitions))
+            reader.begin_again(self._forget())
+            self._stopping.wait(RETRY_FIRST_S)
+        except StoreUnavailable as error:
+            log.warning("the store is away; waiting", detail=str(error))
+            self._report("store", str(error))
+            self._stopping.wait(RETRY_FIRST_S)
+        except StoreError as error:
+            log.error("the store refuses what it must take; trying again", detail=str(error))
+            self._report("store", str(error))
+            reader.begin_again(self._forget())
+            self._stopping.wait(RETRY_MAX_S)
+
+    def _take_over(self, partitions: frozenset[int]) -> dict[int, int]:
+        """The group gave us these: from here on nobody else writes them."""
+        begin = self._writer.take_over(self._follower, partitions, self._rights)
+        self._next |= begin
+        self._report("store", None)
+        log.info("recording", partitions=sorted(self._next), new=sorted(partitions))
+        return begin
+
+    def _let_go(self, partitions: frozenset[int]) -> None:
+        """The group gave these to others, or we fell out of it."""
+        for partition in partitions:
+            self._next.pop(partition, None)
+        self._rights.drop(partitions)
+        log.info("no longer recording", partitions=sorted(partitions), still=sorted(self._next))
+
+    def _forget(self) -> frozenset[int]:
+        held = frozenset(self._next)
+        self._next.clear()
+        self._rights.drop(held)
+        return held
+
+    def _renew(self) -> None:
+        """Keeps rights alive that nothing is written by. Raises ``RightLost`` and ``StoreUnavailable``."""
+        if time.monotonic() < self._renew_at_s:
+            return
+        self._rights.renew(self._follower)
+        self._renew_at_s = time.monotonic() + RENEW_EVERY_S
+        self._report("store", None)
+
+    def _give_back(self) -> None:
+        """At an orderly end. Whoever comes next need not wait for it."""
+        try:
+            self._rights.give_back()
+        except StoreError as error:
+            log.warning("rights were not given back; they expire by themselves", detail=str(error))
+
+    def _follow(self, reader: GroupReader) -> None:
+        try:
+            records = reader.poll(POLL_S, RECORDS_MAX)
+        except OffsetGone as gone:
+            self._skip(reader, gone)
+            return
+        except LogUnavailable as error:
+            self._report("log", str(error))
+            self._stopping.wait(RETRY_FIRST_S)
+            return
+        self._report("log", None)
+        self._take(_decode(record, self._now_us()) for record in records)
 
     def _take(self, parts: Iterable[Part]) -> None:
         """Stores parts in transactions of about ``READINGS_MAX`` readings; no more than that is decoded at once."""
@@ -176,13 +237,14 @@ class Recorder:
             self._store(batch)
 
     def _store(self, parts: Sequence[Part]) -> None:
-        """Stores parts for good, however long that takes. Raises ``_Stopped``, ``PositionMoved`` and what ``_divide`` raises."""
+        """Stores parts for good, however long that takes. Raises ``_Stopped``, ``RightLost``, ``PositionMoved`` and what
+        ``_divide`` raises."""
         wait_s = RETRY_FIRST_S
         while True:
             try:
                 self._commit(parts)
                 return
-            except PositionMoved:
+            except (RightLost, PositionMoved):
                 raise
             except StoreUnavailable as error:
                 log.warning("the store is away; waiting", detail=str(error))
@@ -218,7 +280,7 @@ class Recorder:
         uplinks = [uplink for part in parts for uplink in part.uplinks]
         buried = [part.letter for part in parts if part.letter is not None]
         started_s = time.perf_counter()
-        outcome = self._writer.store(uplinks, self._follower, moves, now_us=self._now_us(), letters=buried)
+        outcome = self._writer.store(uplinks, self._follower, moves, now_us=self._now_us(), rights=self._rights, letters=buried)
         self._next |= {partition: after for partition, (_, after) in moves.items()}
         self.newest_us = max(part.record.appended_us for part in parts)
         self._report("store", None)
@@ -230,7 +292,7 @@ class Recorder:
         if self._on_stored is not None and outcome.readings:
             self._on_stored(outcome.readings)
 
-    def _skip(self, reader: Reader, gone: OffsetGone) -> None:
+    def _skip(self, reader: GroupReader, gone: OffsetGone) -> None:
         """Retention took what was not read: written down, counted, and then the reading goes on."""
         expected = self._next[gone.partition]
         target = gone.earliest if gone.wanted < gone.earliest else gone.end
@@ -240,8 +302,9 @@ class Recorder:
         gap = Gap(gone.partition, expected, target - 1)
         try:
             self._writer.store(
-                [], self._follower, {gone.partition: (expected, target)}, now_us=self._now_us(), gaps=[gap] if missing else []
-            )
+                [], self._follower, {gone.partition: (expected, target)}, now_us=self._now_us(), rights=self._rights,
+                gaps=[gap] if missing else [],
+            )  # fmt: skip
         except StoreUnavailable as error:
             self._report("store", str(error))
             self._stopping.wait(RETRY_FIRST_S)

@@ -20,6 +20,7 @@ from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
 
 AUDIT_INTERVAL_DEFAULT_S = 24 * 3600
 AUDIT_INTERVAL_MAX_S = 365 * 24 * 3600
+SESSION_TIMEOUT_DEFAULT_S = 10
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class RecorderSettings:
     store: StoreSettings
     service: ServiceSettings
     raw_retention_days: int
+    group_session_timeout_s: float
     grafana_url: str
     grafana_admin_user: str
     grafana_admin_password_file: Path | None
@@ -109,7 +111,8 @@ class RecorderSettings:
         env = Env(mapping)
         return cls(
             _log(env), StoreSettings.of(env), ServiceSettings.of(env, "RECORDER_METRICS_PORT", 9102),
-            env.integer("RAW_RETENTION_DAYS", 30, least=1, most=36_500), env.text("GRAFANA_URL", ""),
+            env.integer("RAW_RETENTION_DAYS", 30, least=1, most=36_500),
+            env.integer("GROUP_SESSION_TIMEOUT_S", SESSION_TIMEOUT_DEFAULT_S, least=6, most=30), env.text("GRAFANA_URL", ""),
             env.text("GRAFANA_ADMIN_USER", "admin"), _optional_path(env, "GRAFANA_ADMIN_PASSWORD_FILE"),
             env.path("GRAFANA_TOKEN_FILE", "var/secrets/grafana.token"), TraceSettings.of(env),
         )  # fmt: skip

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from simway_flask_app.store import dialect
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 
+APPLICATION = "simway"
 _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 10
 _LOCK_TIMEOUT_S = 10
@@ -23,7 +24,7 @@ _IDLE_TIMEOUT_S = 30
 """A transaction that does nothing for so long is ended: whoever began it hangs, and everybody else waits for its locks."""
 _POSTGRES_ARGUMENTS = {
     "connect_timeout": _CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3,
-    "tcp_user_timeout": 20_000, "application_name": "simway",
+    "tcp_user_timeout": 20_000,
     "options": f"-c timezone=UTC -c lock_timeout={_LOCK_TIMEOUT_S}s -c idle_in_transaction_session_timeout={_IDLE_TIMEOUT_S}s",
 }  # fmt: skip
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, sqlite_dbapi.OperationalError)
@@ -33,11 +34,14 @@ _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalEr
 class Database:
     """An engine, and the two kinds of transaction that are run on it."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
-        """``url``: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``. Connects at first use."""
+    def __init__(self, url: str, *, pool_size: int = 5, name: str = APPLICATION) -> None:
+        """``url``: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``. Connects at first use.
+
+        ``name``: what PostgreSQL calls the connections (``application_name``).
+        """
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.engine = _sqlite(parsed, pool_size) if self.is_sqlite else _postgres(parsed, pool_size)
+        self.engine = _sqlite(parsed, pool_size) if self.is_sqlite else _postgres(parsed, pool_size, name)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -109,8 +113,8 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
     return create_engine(url.set(drivername="sqlite+apsw"), pool_size=pool_size, max_overflow=10, pool_timeout=_POOL_TIMEOUT_S)
 
 
-def _postgres(url: URL, pool_size: int) -> Engine:
+def _postgres(url: URL, pool_size: int, name: str) -> Engine:
     return create_engine(
         url.set(drivername="postgresql+psycopg"), pool_size=pool_size, max_overflow=10, pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True, connect_args=_POSTGRES_ARGUMENTS,
+        pool_pre_ping=True, connect_args=_POSTGRES_ARGUMENTS | {"application_name": name},
     )  # fmt: skip

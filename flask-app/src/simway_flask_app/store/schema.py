@@ -313,6 +313,31 @@ log_gaps = Table(
     Column("t_us", BigInteger, nullable=False),
 )
 
+writers = Table(
+    "writers",
+    metadata,
+    Column("writer", Text, primary_key=True, comment="see simway_flask_app.rights"),
+    Column("public_key", Text, nullable=False, comment="Ed25519, hexadecimal"),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+)
+
+write_rights = Table(
+    "write_rights",
+    metadata,
+    Column("log_id", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False, comment="the fencing number: it only grows"),
+    Column("writer", Text, nullable=False),
+    Column("granted_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("signature", Text, nullable=False, comment="of the writer, over the other columns; Ed25519, hexadecimal"),
+    PrimaryKeyConstraint("log_id", "topic", "partition", name="write_rights_pkey"),
+)
+
 audit_trail = Table(
     "audit_trail",
     metadata,

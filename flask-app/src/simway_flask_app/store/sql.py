@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
+from simway_flask_app.rights import WriterKey
 from simway_flask_app.store import grafana_role, migrations, trail
 from simway_flask_app.store.alarms import Alarms
 from simway_flask_app.store.commands import Commands
-from simway_flask_app.store.engine import Database
+from simway_flask_app.store.engine import APPLICATION, Database
 from simway_flask_app.store.letters import DeadLetters
 from simway_flask_app.store.loss import Loss
 from simway_flask_app.store.readings import Readings
@@ -18,13 +19,14 @@ from simway_flask_app.store.registry import Registry
 from simway_flask_app.store.trail import AuditTrail
 from simway_flask_app.store.twins import Twins
 from simway_flask_app.store.uplinks import UplinkWriter
+from simway_flask_app.store.writers import WriteRights, Writers
 
 
-class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters):
+class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters, Writers):
     """Keeps ``port.WebStore``. Opening it connects to nothing; the schema is looked at by ``check_schema`` alone."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
-        self._database = Database(url, pool_size=pool_size)
+    def __init__(self, url: str, *, pool_size: int = 5, name: str = APPLICATION) -> None:
+        self._database = Database(url, pool_size=pool_size, name=name)
 
     @property
     def is_sqlite(self) -> bool:
@@ -70,11 +72,18 @@ class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail, Loss, De
         """The recorder's way in."""
         return UplinkWriter(self._database)
 
+    def write_rights(self, key: WriterKey) -> WriteRights:
+        """What a recorder may write, once it was granted."""
+        return WriteRights(self._database, key)
+
     def close(self) -> None:
         """See ``port.WebStore``."""
         self._database.close()
 
 
-def open_store(url: str, *, pool_size: int = 5) -> SqlStore:
-    """A store by its URL: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``."""
-    return SqlStore(url, pool_size=pool_size)
+def open_store(url: str, *, pool_size: int = 5, name: str = APPLICATION) -> SqlStore:
+    """A store by its URL: ``sqlite:///path`` or ``postgresql://user:password@host:port/database``.
+
+    ``name``: what PostgreSQL calls the connections.
+    """
+    return SqlStore(url, pool_size=pool_size, name=name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,11 +24,12 @@ from simway_flask_app.store.accounts import Account, AccountKey
 from simway_flask_app.store.bulk import Bulk, PostgresBulk, SqliteBulk
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.placing import Oddity, Placer
-from simway_flask_app.store.port import StoredReading
+from simway_flask_app.store.port import StoredReading, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, Moves
 from simway_flask_app.store.ranges import count
 from simway_flask_app.store.series import BadSensor, Sensors, SeriesCache
 from simway_flask_app.store.values import FLOAT, Row, columns_of, value_of
+from simway_flask_app.store.writers import WriteRights, is_lock_timeout
 from simway_flask_app.uplink_rules import wrong
 
 SOURCE = "recorder"
@@ -88,24 +89,47 @@ class UplinkWriter:
         with self._database.read() as connection:
             return positions.load(connection, follower)
 
+    def take_over(self, follower: Follower, partitions: Collection[int], rights: WriteRights) -> dict[int, int]:
+        """Takes the rights to write partitions; gives where to go on reading each: at what their former holder committed last.
+
+        Nothing that was cached is trusted any more. Raises ``StoreUnavailable``: try again. (On PostgreSQL a former holder that
+        hangs amid a transaction is first waited for, then its transaction is ended.)
+        """
+        self._forget_all()
+        try:
+            with self._database.write() as connection:
+                granted = rights.grant(connection, follower, partitions)
+                known = positions.load(connection, follower)
+        except StoreUnavailable as error:
+            if is_lock_timeout(error):
+                rights.end_hung(follower, partitions)
+            raise
+        rights.keep(granted)
+        return {partition: known.get(partition, 0) for partition in partitions}
+
     def store(
-        self, uplinks: Sequence[Uplink], follower: Follower, moves: Moves, *, now_us: int,
+        self, uplinks: Sequence[Uplink], follower: Follower, moves: Moves, *, now_us: int, rights: WriteRights | None = None,
         letters: Sequence[DeadLetter] = (), gaps: Sequence[Gap] = (),
     ) -> Outcome:  # fmt: skip
         """Stores everything and moves the positions, or raises and has done nothing.
 
-        ``StoreUnavailable``: try again; ``PositionMoved``: load the positions anew; other ``StoreError``: the batch holds
-        something that the database refuses as a whole.
+        ``rights``: checked for the partitions of ``moves``, and renewed where it is time; None where nobody else can write.
+        ``StoreUnavailable``: try again; ``RightLost``, ``PositionMoved``: take rights and positions anew; other ``StoreError``:
+        the batch holds something that the database refuses as a whole.
         """
         try:
             with self._database.write() as connection:
+                renewed = rights.check(connection, follower, moves) if rights else {}
                 positions.advance(connection, follower, moves)
                 for gap in gaps:
                     positions.note_gap(connection, follower, gap, now_us)
-                return self._store(connection, uplinks, list(letters), now_us)
+                outcome = self._store(connection, uplinks, list(letters), now_us)
         except BaseException:
             self._forget_all()
             raise
+        if rights:
+            rights.keep(renewed)
+        return outcome
 
     def _store(self, connection: Connection, uplinks: Sequence[Uplink], letters: list[DeadLetter], now_us: int) -> Outcome:
         self._forget()
