@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING
 
 from simway_backbone import open_log
 from simway_backbone.log import Log, LogError
+from simway_flask_app.store.sql import open_store
 from simway_protocol.identity import partition_of
 from simway_protocol.messages import DeadLetter, Uplink, UplinkBatch, encode
 from simway_protocol.readings import Reading
+from sqlalchemy import text
+
+from simway_testing.waiting import wait_for
 
 if TYPE_CHECKING:
     from simway_testing.fault_house import House
@@ -27,6 +31,9 @@ REFUSED_T_US = 2**63
 """A time that fits no column of 64 bits."""
 GOOD_BESIDE = 2
 RETRY_S = 0.5
+NEWER_SCHEMA = "9999"
+START_WITHIN_S = 60.0
+_SCHEMA = text("UPDATE alembic_version SET version_num = :version")
 
 
 @dataclass
@@ -108,3 +115,28 @@ class BadInput:
         except (LogError, TimeoutError):
             return False
         return True
+
+
+def meet_newer_schema(house: House, recorder: str) -> list[str]:
+    """Starts a recorder on a schema newer than its code, then on its own again; what was not said, or did not go on meanwhile."""
+    process, wrong = house.processes[recorder], []
+    process.stop()
+    store = open_store(house.store_url)
+    try:
+        with store.transaction() as connection:
+            own = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+            connection.execute(_SCHEMA, {"version": NEWER_SCHEMA})
+        process.start()
+        wait_for(lambda: not process.running, START_WITHIN_S, lambda: f"{recorder} refuses a newer schema:\n{process.tail()}")
+        if process.returncode != 2 or NEWER_SCHEMA not in process.tail()[-600:]:
+            wrong.append(f"a newer schema is not named: status {process.returncode}, {process.tail()[-600:]}")
+        wrong += [
+            f"{name} ended with {recorder}" for name, one in house.processes.items() if name != recorder and not one.running
+        ]
+        with store.transaction() as connection:
+            connection.execute(_SCHEMA, {"version": own})
+    finally:
+        store.close()
+    process.start()
+    process.wait_ready()
+    return wrong

@@ -20,6 +20,7 @@ from simway_testing.fault_device import Importing
 from simway_testing.fault_evidence import found_of
 from simway_testing.fault_house import House
 from simway_testing.fault_input import DEVICE as BAD_INPUT_DEVICE
+from simway_testing.fault_input import meet_newer_schema
 from simway_testing.fault_plan import Fault
 from simway_testing.waiting import wait_for
 
@@ -77,6 +78,7 @@ class Run:
             self._acts.close()
         self._watch.join()
         self._compare()
+        self.result.complaints += meet_newer_schema(house, "recorder-1")
         return self.result
 
     # --- while faults are on -------------------------------------------------------------------------------------------
