@@ -68,10 +68,8 @@ class RecordedApi:
 
     def on(self, method: str, path: str, *answers: Any, status: int = 200, **headers: str) -> None:
         """What to answer at ``/api/v1/{path}``: replies, functions of the request, or plain bodies."""
-        made = [
-            answer if isinstance(answer, Reply) or callable(answer) else Reply(answer, status, {name.replace("_", "-"): value for name, value in headers.items()})
-            for answer in answers
-        ]  # fmt: skip
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        made = [answer if isinstance(answer, Reply) or callable(answer) else Reply(answer, status, sent) for answer in answers]
         self._answers[method, f"/api/v1/{path}"] = made
 
     def answer(self, request: Request) -> Reply:
@@ -97,7 +95,11 @@ def _handler(api: RecordedApi) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
             request = Request(
-                self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), body, token if scheme == "Bearer" else None
+                self.command,
+                parts.path,
+                parse_qs(parts.query, keep_blank_values=True),
+                body,
+                token if scheme == "Bearer" else None,
             )
             api.requests.append(request)
             self._send(api.answer(request))
@@ -137,7 +139,8 @@ def api() -> Iterator[RecordedApi]:
         ("health", "health"), ("devices", "devices"), ("devices/demo", "device"), ("devices/demo/readings", "readings"),
         ("devices/demo/readings/latest", "latest"), ("devices/demo/commands", "commands"), ("devices/demo/sim", "sim"),
         ("alarms", "alarms"), ("audit", "audit"), ("audit/verify", "verify"), ("devices/demo/loss", "loss"),
-        (f"devices/demo/commands/{RECORDED['switch']['id']}", "switch"), (f"devices/demo/commands/{RECORDED['ping']['id']}", "ping"),
+        (f"devices/demo/commands/{RECORDED['switch']['id']}", "switch"),
+        (f"devices/demo/commands/{RECORDED['ping']['id']}", "ping"),
     ):  # fmt: skip
         server.on("GET", path, RECORDED[name])
     yield server

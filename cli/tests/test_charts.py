@@ -19,7 +19,13 @@ TIMES = Times(UTC, T0_US)
 
 
 def test_ticks_are_round_and_name_the_date_once_a_day() -> None:
-    assert [mark.label for mark in ticks(T0_US - 1, T0_US + HOUR_US, TIMES, 5)] == ["11-22 09:00", "09:15", "09:30", "09:45", "10:00"]
+    assert [mark.label for mark in ticks(T0_US - 1, T0_US + HOUR_US, TIMES, 5)] == [
+        "11-22 09:00",
+        "09:15",
+        "09:30",
+        "09:45",
+        "10:00",
+    ]
     days = ticks(T0_US, T0_US + 48 * HOUR_US, TIMES, 5)
     assert [mark.label for mark in days] == ["11-22 12:00", "11-23 00:00", "12:00", "11-24 00:00"]
     berlin = ticks(T0_US, T0_US + 96 * HOUR_US, Times(ZoneInfo("Europe/Berlin"), T0_US), 5)
@@ -48,7 +54,9 @@ def test_a_plot_is_as_wide_as_asked_and_shows_the_line(width: int) -> None:
 
 
 def test_without_braille_it_is_plain() -> None:
-    text = draw([Line("value", [(T0_US, 1.0), (T0_US + HOUR_US, 2.0)])], TIMES, title="x", width=60, coloured=False, braille=False)
+    text = draw(
+        [Line("value", [(T0_US, 1.0), (T0_US + HOUR_US, 2.0)])], TIMES, title="x", width=60, coloured=False, braille=False
+    )
     assert "*" in text
     assert not any(0x2800 <= ord(char) < 0x2900 for char in text)
 
@@ -58,7 +66,12 @@ def test_a_gap_is_left_open_and_other_aggregates_are_marks() -> None:
         text = draw([Line("avg", points)], TIMES, title="x", width=80, height=11, coloured=False)
         return "".join(line[30:50] for line in text.split("\n")[2:-3])
 
-    ends: list[tuple[int, float | None]] = [(T0_US, 1.0), (T0_US + HOUR_US, 3.0), (T0_US + 9 * HOUR_US, 3.0), (T0_US + 10 * HOUR_US, 1.0)]
+    ends: list[tuple[int, float | None]] = [
+        (T0_US, 1.0),
+        (T0_US + HOUR_US, 3.0),
+        (T0_US + 9 * HOUR_US, 3.0),
+        (T0_US + 10 * HOUR_US, 1.0),
+    ]
     assert middle(ends).strip()
     assert not middle([*ends[:2], (T0_US + 5 * HOUR_US, None), *ends[2:]]).strip()
     marks = draw([Line("avg", ends), Line("max", [(t, 4.0) for t, _ in ends])], TIMES, title="x", width=80, coloured=False)

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simway_cli.events import LINE_MAX_BYTES, Event, parse
 
-STREAM = b'retry: 2000\nevent: ready\ndata: {}\n\n: heartbeat\n\nevent: readings\ndata: {"a": "gr\xc3\xbcn"}\n\ndata: [1,\ndata: 2]\n\nevent: half\ndata: {}\n'
+STREAM = (
+    b"retry: 2000\nevent: ready\ndata: {}\n\n: heartbeat\n\n"
+    b'event: readings\ndata: {"a": "gr\xc3\xbcn"}\n\ndata: [1,\ndata: 2]\n\nevent: half\ndata: {}\n'
+)
 EVENTS = [Event("ready", {}), Event("readings", {"a": "grün"}), Event("message", [1, 2])]
 
 

@@ -30,9 +30,14 @@ def test_the_name_appears_when_the_file_is_whole(tmp_path: Path) -> None:
 def test_nothing_is_left_of_what_broke_off(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "day.csv"
     target.write_text("old")
-    with pytest.raises((error, CliError)), whole_file(target, overwrite=True) as file:
-        file.write(b"half")
-        raise error
+
+    def write_half() -> None:
+        with whole_file(target, overwrite=True) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises((error, CliError)):
+        write_half()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

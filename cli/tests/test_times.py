@@ -69,8 +69,14 @@ def test_times_are_shown_in_the_zone() -> None:
 
 @pytest.mark.parametrize(
     ("us", "text"),
-    [(NOW_US, "now"), (NOW_US - 12_000_000, "12 s ago"), (NOW_US - HOUR_US * 50, "2.1 d ago"), (NOW_US + 90_000_000, "in 1.5 min"), (None, "-")],
-)  # fmt: skip
+    [
+        (NOW_US, "now"),
+        (NOW_US - 12_000_000, "12 s ago"),
+        (NOW_US - HOUR_US * 50, "2.1 d ago"),
+        (NOW_US + 90_000_000, "in 1.5 min"),
+        (None, "-"),
+    ],
+)
 def test_ages(us: int | None, text: str) -> None:
     assert UTC_TIMES.ago(us) == text
 

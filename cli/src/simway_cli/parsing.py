@@ -106,6 +106,13 @@ def add_range(parser: Parser) -> None:
     flags.add_argument("--to", metavar="TIME", help="only before")
 
 
+def inherit(parser: Parser) -> None:
+    """Flags that the parser above has too: given there and not here, they hold."""
+    for action in parser._actions:
+        if action.option_strings and action.dest != "help":
+            action.default = argparse.SUPPRESS
+
+
 def time_range(times: Times, args: Arguments) -> tuple[int | None, int | None]:
     """From and to in microseconds; None where open. Raises ``Usage``."""
     if args.last is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from simway_cli.client import device_path
 from simway_cli.errors import CliError, Exit, Usage
 from simway_cli.output import state
-from simway_cli.parsing import Arguments, Run, add_command, add_limit, group
+from simway_cli.parsing import Arguments, Run, add_command, add_limit, group, inherit
 from simway_cli.sims import profile_table
 from simway_cli.table import Cell, Column
 
@@ -39,6 +39,7 @@ def add(where: Any) -> None:
         examples=[("simway devices list --limit 0", "all of them"), ("simway devices list --json", "for a program")],
     )
     add_limit(listed, 100, "devices")
+    inherit(listed)
     show = add_command(
         verbs,
         "show",
