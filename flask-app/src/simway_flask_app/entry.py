@@ -48,6 +48,9 @@ from simway_flask_app.trail import Signer
 log = structlog.get_logger()
 
 DAY_US = 24 * 3600 * 1_000_000
+WRITERS_PERIOD_S = 3600.0
+WRITERS_KEPT_US = 7 * DAY_US
+"""A recorder that was not seen for so long is no longer shown."""
 STOP_DEADLINE_S = 10.0
 LOG_CLOSE_S = 3.0
 """How long appends under way may take at the end."""
@@ -117,6 +120,7 @@ def _record(service: Service, settings: RecorderSettings) -> None:
     )  # fmt: skip
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
     _repeat(service, "retention", retention.apply, RETENTION_PERIOD_S)
+    _repeat(service, "writers", lambda: store.forget_writers(now_us() - WRITERS_KEPT_US), WRITERS_PERIOD_S)
     _repeat(service, "lag", lambda: _measure_lag(recorder), GAUGES_PERIOD_S)
     spare_the_collector()
     recorder.run()

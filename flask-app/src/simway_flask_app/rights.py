@@ -18,21 +18,29 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Meta
 
-_Text = Annotated[str, Meta(min_length=1, max_length=300)]
-_Big = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+WriterName = Annotated[str, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
+Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_Us = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Right(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A write right. Times: UTC microseconds by the store's clock. ``number`` is the fencing number."""
 
-    log_id: _Text
-    topic: _Text
-    partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
-    number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    writer: _Text
-    granted_us: _Big
-    expires_us: _Big
-    signature: Annotated[str, Meta(pattern="^[0-9a-f]{128}$")]
+    log_id: Annotated[str, Meta(pattern="^[!-~]+$", max_length=300)]
+    topic: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]+$", max_length=200)]
+    partition: Partition
+    number: Annotated[int, Meta(ge=1, le=2**63 - 1, description="fencing number: it only grows")]
+    writer: WriterName
+    granted_us: _Us
+    expires_us: _Us
+    signature: Annotated[
+        str,
+        Meta(
+            pattern="^[0-9a-f]{128}$",
+            max_length=128,
+            description="Ed25519, by the writer's key, over the other members as JSON in ASCII, keys sorted, without spaces",
+        ),
+    ]
 
 
 class Refusal(StrEnum):

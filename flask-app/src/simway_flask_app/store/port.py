@@ -15,6 +15,7 @@ from simway_protocol.readings import Value
 
 from simway_flask_app.policy import Facts, Refusal, Verdict
 from simway_flask_app.store.bookkeeping import Bookkeeping
+from simway_flask_app.store.fencing import Fencing
 from simway_flask_app.store.oversight import Alarm, Oversight
 
 # --- errors ------------------------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ class CommandsPage:
 Order = Literal["asc", "desc"]
 
 
-class WebStore(Oversight, Bookkeeping, Protocol):
+class WebStore(Oversight, Bookkeeping, Fencing, Protocol):
     """What the REST API and the console ask of the store."""
 
     def ping(self) -> None:

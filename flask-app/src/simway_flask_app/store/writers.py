@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -34,6 +33,7 @@ from sqlalchemy import (
 from simway_flask_app.clock import utc_now_us
 from simway_flask_app.rights import Refusal, Right, WriterKey, judge
 from simway_flask_app.store.engine import Database
+from simway_flask_app.store.fencing import WriterState
 from simway_flask_app.store.port import StoreError
 from simway_flask_app.store.positions import Follower
 from simway_flask_app.store.schema import write_rights, writers
@@ -69,20 +69,6 @@ class RightLost(StoreError):
     def __init__(self, partitions: frozenset[int], reasons: Mapping[int, str]) -> None:
         self.partitions, self.reason = partitions, ", ".join(sorted(set(reasons.values())))
         super().__init__(f"the right to write partitions {sorted(partitions)} is lost: {self.reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class WriterState:
-    """A writer as it is shown. ``live``: seen within ``TERM_S``."""
-
-    writer: str
-    public_key: str
-    host: str
-    pid: int
-    started_us: int
-    seen_us: int
-    live: bool
-    rights: tuple[Right, ...]
 
 
 class WriteRights:
@@ -202,12 +188,12 @@ class WriteRights:
 
 
 class Writers:
-    """The part of the store that knows writers."""
+    """The part of the store that knows writers: see ``fencing.Fencing``."""
 
     _database: Database
 
     def writers(self) -> list[WriterState]:
-        """See ``port.WebStore``."""
+        """See ``Fencing``."""
         clock = _clock(self._database, None)
         with self._database.read() as connection:
             found: dict[str, list[Right]] = {}
@@ -217,7 +203,7 @@ class Writers:
             return [_state(row, tuple(found.get(row.writer, ()))) for row in rows]
 
     def verify_right(self, right: Right, *, partition: int | None, writer: str | None) -> Refusal | None:
-        """See ``port.WebStore``."""
+        """See ``Fencing``."""
         with self._database.read() as connection:
             now_us = int(connection.execute(select(_clock(self._database, None)())).scalar_one())
             key = connection.execute(select(writers.c.public_key).where(writers.c.writer == right.writer)).scalar()
@@ -286,4 +272,6 @@ def _right(row: Any) -> Right:
 
 def _state(row: Any, rights: tuple[Right, ...]) -> WriterState:
     live = row.now_us - row.seen_us < TERM_S * _US
-    return WriterState(row.writer, row.public_key, row.host, row.pid, row.started_us, row.seen_us, live, rights)
+    return WriterState(
+        row.writer, row.public_key, row.host, row.pid, row.started_us, row.seen_us, live, int(row.now_us), rights
+    )  # fmt: skip
