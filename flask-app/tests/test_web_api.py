@@ -284,7 +284,7 @@ def test_every_error_is_problem_details(site: Site) -> None:
 
 
 def test_a_database_that_is_away_is_503_and_health_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert site.stranger.get(f"{API}/health").get_json() == {"status": "ok"}
+    assert site.stranger.get(f"{API}/health").get_json() == {"status": "ok", "checks": {"database": "ok", "schema": "ok"}}
 
     def away(*_: object, **__: object) -> Any:
         raise StoreUnavailable("the disk is gone")

@@ -24,7 +24,9 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
-        self.environment = base_environment() | {"WEB_PORT": str(self.port), "LOG_FORMAT": "console"}
+        self.environment = base_environment() | {
+            "WEB_PORT": str(self.port), "WEB_METRICS_PORT": str(free_port()), "LOG_FORMAT": "console",
+        }  # fmt: skip
         self.run("init").check_returncode()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -36,10 +38,10 @@ class Served:
     def authorized(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {(self.folder / 'var/admin.token').read_text().strip()}"}
 
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "simway_flask_app", command], cwd=self.folder, env=self.environment, capture_output=True,
-            text=True, timeout=30, check=False,
+            [sys.executable, "-m", "simway_flask_app", command], cwd=self.folder, env=self.environment | settings,
+            capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
 
     def start(self) -> None:
@@ -111,12 +113,14 @@ def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
 
 def test_a_taken_port_is_one_clear_line(served: Served) -> None:
     served.start()
-    ended = served.run("web")
-    assert ended.returncode == 2
-    lines = ended.stderr.strip().splitlines()
-    assert len(lines) == 1
-    assert str(served.port) in lines[0]
-    assert "WEB_PORT" in lines[0]
+    taken = served.environment
+    for setting, free in (("WEB_PORT", "WEB_METRICS_PORT"), ("WEB_METRICS_PORT", "WEB_PORT")):
+        ended = served.run("web", **{free: str(free_port())})
+        assert ended.returncode == 2
+        lines = ended.stderr.strip().splitlines()
+        assert len(lines) == 1
+        assert taken[setting] in lines[0]
+        assert setting in lines[0]
 
 
 def _listening(port: int) -> bool:

@@ -241,7 +241,7 @@ def test_expired_and_cancelled_commands_are_never_executed(scene: Scene, api: Ap
 def test_no_more_switches_a_day_than_allowed(scene: Scene, here: Platform) -> None:
     """Another web process on the same store, with a cap."""
     truck, port = scene.truck("lonely"), free_port()
-    settings = here.settings | {"WEB_PORT": str(port), "SWITCHES_PER_DAY": "1"}
+    settings = here.settings | {"WEB_PORT": str(port), "WEB_METRICS_PORT": str(free_port()), "SWITCHES_PER_DAY": "1"}
     ready = f"http://127.0.0.1:{port}/api/v1/health"
     capped = Process("web-capped", here.processes["web"].command, settings, here.directory / "logs" / "web-capped.log", ready)
     capped.start()

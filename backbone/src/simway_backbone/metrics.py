@@ -17,9 +17,10 @@ DATAGRAMS = Counter("simway_udp_datagrams", "Datagrams", ["direction"])
 DATAGRAM_BYTES = Counter("simway_udp_bytes", "Bytes of datagrams, without UDP and IP headers", ["direction"])
 BAD_DATAGRAMS = Counter("simway_udp_bad_datagrams", "Datagrams that were not taken", ["reason"])
 QUEUE_DROPS = Counter("simway_udp_queue_drops", "Datagrams dropped because our own queue was full")
-KERNEL_DROPS = Gauge(
-    "simway_udp_kernel_drops", "Datagrams that the kernel dropped, as /proc/net/udp counts them since the socket was made"
-)
+KERNEL_DROPS = Counter("simway_udp_kernel_drops", "Datagrams that the kernel dropped for want of room in a socket's buffer")
+"""As ``/proc/net/udp`` counts them since the socket was made, which is when the parent began."""
+WORKERS = Gauge("simway_udp_workers", "Worker processes that are heard of")
+WORKER_ENDS = Counter("simway_udp_worker_ends", "Worker processes that ended and were started again")
 SESSIONS = Gauge("simway_udp_sessions", "Sessions that live now")
 ATTACHES = Counter("simway_udp_attaches", "Attaches", ["outcome"])
 
@@ -46,10 +47,14 @@ APPEND_FAILURES = Counter("simway_log_append_failures", "Appends that failed", [
 """``reason``: unavailable, refused."""
 RECORDS_LOST = Counter("simway_log_records_lost", "Records given up, on their way into the log or out of it", ["topic", "reason"])
 """``reason``: full (no room while the log was slow), refused (by the log), unreadable (skipped by a reader)."""
-CONSUMER_LAG = Gauge("simway_consumer_lag_records", "Records that a consumer has still to read", ["consumer", "topic"])
-CONSUMER_DELAY = Gauge(
-    "simway_consumer_delay_seconds", "Age of the newest record that a consumer has handled", ["consumer", "topic"]
+CONSUMER_LAG = Gauge(
+    "simway_consumer_lag_records", "Records that a consumer has still to read", ["consumer", "topic", "partition"]
 )
+"""Of the partitions that this process reads; those that went to another process are gone from here."""
+CONSUMER_LAG_SECONDS = Gauge(
+    "simway_consumer_lag_seconds", "How far a consumer is behind: 0 when nothing waits", ["consumer", "topic"]
+)
+"""While something waits: the age of the newest record that it has handled, of its partitions together."""
 RECORDS_GONE = Counter("simway_consumer_records_gone", "Offsets that retention took before they were read", ["consumer", "topic"])
 
 # recorder and store
@@ -90,6 +95,18 @@ DEVICE_ATTACHED = Gauge("simway_device_attached", "1 while the device has a sess
 DEVICE_RTT = Gauge("simway_device_rtt_seconds", "Round-trip time to the server")
 DEVICE_READINGS = Counter("simway_device_readings", "Readings by what became of them", ["outcome"])
 """``outcome``: taken (into the outbox), logged, rejected."""
+
+# web
+HTTP_REQUESTS = Counter("simway_http_requests", "Requests to the REST API and the page", ["method", "route", "status"])
+"""``route``: as the API's description writes it; ``none`` for a path that is none of it."""
+HTTP_SECONDS = Histogram(
+    "simway_http_request_seconds", "From a request to the first byte of its answer", ["method", "route"], buckets=_LATENCY_S
+)
+HTTP_STREAMS = Gauge("simway_http_streams", "Event streams that are open")
+
+# health
+READY = Gauge("simway_ready", "1 while /health/ready says 200")
+HEALTH_CHECK = Gauge("simway_health_check", "1 while a check of /health/ready is well", ["check"])
 
 # traces
 TRACE_SPANS = Counter("simway_trace_spans", "Spans of sampled uplinks by what became of them", ["outcome"])

@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any
 
 import structlog
+from simway_backbone.appends import MeteredAppends
 from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.errors import LocalError
 from simway_protocol.identity import partition_of
@@ -91,6 +92,14 @@ class Dispatcher:
         self._next: dict[int, int] = {}
         self._reader: Reader | None = None
         self._looked_back = False
+        self._appends: dict[str, MeteredAppends] = {}
+        self.newest_us: int | None = None
+        """When the newest event that was handled was appended; None before the first."""
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The next offset of each partition. Any thread may ask."""
+        return self._next.copy()
 
     def run(self) -> None:
         """Dispatches until told to stop; waits for a log or store that is away."""
@@ -183,7 +192,8 @@ class Dispatcher:
     def _append(self, topic: str, run: Sequence[OutboxRow]) -> None:
         records = [(row.key.encode() or None, row.value) for row in run]
         try:
-            self._log.append(topic, self._partition(run[0]), records).result(PUBLISH_TIMEOUT_S)
+            appends = self._appends.setdefault(topic, MeteredAppends(self._log, topic))
+            appends.append(self._partition(run[0]), records).result(PUBLISH_TIMEOUT_S)
         except TimeoutError as error:
             raise LogUnavailable(f"{topic}: no acknowledgement in {PUBLISH_TIMEOUT_S:g} s") from error
 
@@ -248,6 +258,7 @@ class Dispatcher:
             for record in records:
                 self._apply(connection, record, now_us)
         self._next |= {partition: after for partition, (_, after) in moves.items()}
+        self.newest_us = max(record.appended_us for record in records)
 
     def _apply(self, connection: Connection, record: Record, now_us: int) -> None:
         """Applies one event. One that cannot be applied goes to the dead letters: it must not stop every other device."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
+from threading import Event
+from typing import TYPE_CHECKING
 
 import structlog
 from simway_backbone import logs, metrics, open_log
+from simway_backbone.health import Health
 from simway_backbone.log import Log, LogError
 from simway_backbone.service import Service, StartError, run_service
 from simway_backbone.settings import SettingError, read_secret
@@ -20,9 +22,12 @@ from simway_flask_app.audits import PERIOD_S as AUDITS_PERIOD_S
 from simway_flask_app.audits import Audits
 from simway_flask_app.clock import utc_now_us as now_us
 from simway_flask_app.device_events import DeviceEvents
+from simway_flask_app.dispatcher import CONSUMER as DISPATCHER
+from simway_flask_app.dispatcher import TOPIC as EVENTS
 from simway_flask_app.dispatcher import Dispatcher
 from simway_flask_app.gauges import PERIOD_S as GAUGES_PERIOD_S
 from simway_flask_app.gauges import LedgerGauges
+from simway_flask_app.lag import LagGauges
 from simway_flask_app.overdue import PERIOD_S as OVERDUE_PERIOD_S
 from simway_flask_app.overdue import refresh_overdue
 from simway_flask_app.periodic import Periodic
@@ -44,6 +49,11 @@ from simway_flask_app.store.uplinks import Outcome, StoredReadings
 from simway_flask_app.store.writers import APPLICATION
 from simway_flask_app.traces import CommitTraces
 from simway_flask_app.trail import Signer
+from simway_flask_app.watching import DATABASE, StoreWatch
+from simway_flask_app.watching import PERIOD_S as WATCH_PERIOD_S
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 log = structlog.get_logger()
 
@@ -52,6 +62,7 @@ WRITERS_PERIOD_S = 3600.0
 WRITERS_KEPT_US = 7 * DAY_US
 """A recorder that was not seen for so long is no longer shown."""
 STOP_DEADLINE_S = 10.0
+PARTITIONS_PERIOD_S = 0.25
 LOG_CLOSE_S = 3.0
 """How long appends under way may take at the end."""
 
@@ -71,8 +82,9 @@ def run_web(settings: WebSettings) -> None:
     """Serves the REST API and the page until told to stop."""
     from simway_flask_app.web.app import WebConfig, create_app
     from simway_flask_app.web.serve import serve
+    from simway_flask_app.web.watched import WatchedWeb
 
-    logs.configure("web", settings.log_level, settings.log_format)
+    logs.configure("web", settings.service.log_level, settings.service.log_format)
     try:
         config = WebConfig(
             admin_token=read_secret(settings.admin_token_file, "ADMIN_TOKEN_FILE"),
@@ -81,12 +93,20 @@ def run_web(settings: WebSettings) -> None:
             switches_per_day=settings.switches_per_day,
         )
         url = settings.store.complete_url()
-        checked = open_store(url)
-        _await_schema(checked)
-        checked.close()
-    except (SettingError, SchemaMismatch) as error:
+        watched = WatchedWeb(settings.service.metrics_host, settings.service.metrics_port)
+        with watched.answering():
+            checked = open_store(url)
+            _await_schema(checked, watched.health)
+            checked.close()
+    except (SettingError, StartError, SchemaMismatch) as error:
         sys.exit(_say("web", error, 2))
-    serve(lambda: create_app(config, open_store(url)), host=settings.host, port=settings.port)
+
+    def make_app() -> Flask:
+        store = open_store(url)
+        watched.start(store)
+        return create_app(config, store)
+
+    serve(make_app, host=settings.host, port=settings.port)
 
 
 def run_recorder(settings: RecorderSettings) -> None:
@@ -121,7 +141,11 @@ def _record(service: Service, settings: RecorderSettings) -> None:
     retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
     _repeat(service, "retention", retention.apply, RETENTION_PERIOD_S)
     _repeat(service, "writers", lambda: store.forget_writers(now_us() - WRITERS_KEPT_US), WRITERS_PERIOD_S)
-    _repeat(service, "lag", lambda: _measure_lag(recorder), GAUGES_PERIOD_S)
+    lag = LagGauges(
+        opened, CONSUMER, TOPIC, positions=lambda: recorder.positions, newest_us=lambda: recorder.newest_us, now_us=now_us
+    )
+    _repeat(service, "lag", lag.measure, GAUGES_PERIOD_S)
+    _repeat(service, "partitions", lambda: _note_partitions(service, recorder), PARTITIONS_PERIOD_S)
     spare_the_collector()
     recorder.run()
 
@@ -165,32 +189,36 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     if settings.audit_interval_s:
         audits = Audits(store, settings.audit_interval_s, now_us=now_us)
         _repeat(service, "audits", audits.queue_due, AUDITS_PERIOD_S)
-    Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set).run()
+    dispatcher = Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set)
+    lag = LagGauges(
+        opened, DISPATCHER, EVENTS, positions=lambda: dispatcher.positions, newest_us=lambda: dispatcher.newest_us, now_us=now_us
+    )
+    _repeat(service, "lag", lag.measure, GAUGES_PERIOD_S)
+    dispatcher.run()
 
 
 def _open_store(service: Service, settings: StoreSettings, name: str = "simway") -> SqlStore:
     store = open_store(settings.complete_url(), name=name)
     service.defer(store.close)
     try:
-        _await_schema(store, service)
+        _await_schema(store, service.health, service.stopping)
     except SchemaMismatch as error:
         raise StartError(str(error)) from error
+    _repeat(service, "watch", StoreWatch(store, service.health).look, WATCH_PERIOD_S)
     return store
 
 
-def _await_schema(store: SqlStore, service: Service | None = None) -> None:
+def _await_schema(store: SqlStore, health: Health, stopping: Event | None = None) -> None:
     """Waits for a database that is away; raises ``SchemaMismatch``."""
-    while service is None or not service.stopping.is_set():
+    stopping = stopping or Event()
+    while not stopping.is_set():
         try:
             store.check_schema()
             return
         except StoreUnavailable as error:
             log.warning("the store is away; waiting", detail=str(error))
-            if service is None:
-                time.sleep(1)
-            else:
-                service.health.set("store", str(error))
-                service.stopping.wait(1)
+            health.set(DATABASE, str(error))
+            stopping.wait(1)
 
 
 def _open_log(service: Service, url: str, client_id: str) -> Log:
@@ -205,11 +233,10 @@ def _repeat(service: Service, name: str, job: Callable[[], object], period_s: fl
     periodic.start()
 
 
-def _measure_lag(recorder: Recorder) -> None:
-    metrics.PARTITIONS_HELD.set(len(recorder.partitions))
-    metrics.CONSUMER_LAG.labels(CONSUMER, TOPIC).set(recorder.lag())
-    if recorder.newest_us is not None:
-        metrics.CONSUMER_DELAY.labels(CONSUMER, TOPIC).set(max(0, now_us() - recorder.newest_us) / 1e6)
+def _note_partitions(service: Service, recorder: Recorder) -> None:
+    held = len(recorder.partitions)
+    metrics.PARTITIONS_HELD.set(held)
+    service.health.set("partitions", None if held else "no partition assigned: other recorders hold them, or did until now")
 
 
 def _note_outcome(outcome: Outcome, seconds: float) -> None:

@@ -131,10 +131,10 @@ class Recorder:
             finally:
                 self._give_back()
 
-    def lag(self) -> int:
-        """How many records wait in the log, in the partitions that it records. Blocks on the log; raises ``LogError``."""
-        bounds = self._log.bounds(TOPIC)
-        return sum(max(0, bounds[partition][1] - at) for partition, at in dict(self._next).items())
+    @property
+    def positions(self) -> dict[int, int]:
+        """The next offset of each partition that is read now. Any thread may ask."""
+        return self._next.copy()
 
     def _begin(self) -> GroupReader | None:
         """A place in the group, once the log answers; None when told to stop."""

@@ -75,8 +75,7 @@ class WebSettings:
     session_secret_file: Path
     host: str
     port: int
-    log_level: str
-    log_format: str
+    service: ServiceSettings
     switches_per_day: int
 
     @classmethod
@@ -85,7 +84,7 @@ class WebSettings:
         env = Env(mapping)
         return cls(
             StoreSettings.of(env), _master(env), _token(env), _session(env), env.text("WEB_HOST", "127.0.0.1"),
-            env.port("WEB_PORT", 8000), *_logging(env),
+            env.port("WEB_PORT", 8000), ServiceSettings.of(env, "WEB_METRICS_PORT", 9105),
             env.integer("SWITCHES_PER_DAY", SWITCHES_PER_DAY_DEFAULT, least=0, most=100_000),
         )  # fmt: skip
 

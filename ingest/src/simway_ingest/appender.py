@@ -15,6 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from simway_backbone import metrics
+from simway_backbone.appends import MeteredAppends
 from simway_backbone.log import Log, LogRefused
 
 RECORDS_MAX = 10_000
@@ -38,7 +39,7 @@ class Appender:
     def __init__(
         self, log: Log, loop: asyncio.AbstractEventLoop, topic: str, *, partition: int = 0, records_max: int = RECORDS_MAX
     ) -> None:
-        self._log, self._loop, self._topic, self._partition = log, loop, topic, partition
+        self._log, self._loop, self._topic, self._partition = MeteredAppends(log, topic), loop, topic, partition
         self._records_max = records_max
         self._waiting: deque[_Item] = deque()
         self._under_way: list[_Item] = []
@@ -47,6 +48,8 @@ class Appender:
         self._backoff_s = 0.0
         self._idle: asyncio.Event | None = None
         self.lost = 0
+        self.trouble = ""
+        """Why the newest append failed; empty after one that did not."""
 
     def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False) -> bool:
         """Queues a record; ``durable`` is called on the loop once the log has it. False, and counted: the queue is full.
@@ -97,12 +100,13 @@ class Appender:
             self._under_way.append(item)
         for _ in self._under_way:
             self._waiting.popleft()
-        future = self._log.append(self._topic, self._partition, [(item.key, item.value) for item in self._under_way])
+        future = self._log.append(self._partition, [(item.key, item.value) for item in self._under_way])
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._finish, done))
 
     def _finish(self, future: Future[int]) -> None:
         items, self._under_way = self._under_way, []
         error = future.exception()
+        self.trouble = "" if error is None else str(error) or type(error).__name__
         if error is None:
             self._backoff_s = 0.0
             self._alone = max(0, self._alone - 1)

@@ -24,7 +24,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 from simway_backbone import metrics
-from simway_backbone.log import Log, LogError, LogRefused
+from simway_backbone.appends import MeteredAppends
+from simway_backbone.log import Log, LogError
 from simway_protocol.identity import partition_of
 from simway_protocol.limits import BATCH_MAX_AGE_US, BATCH_MAX_BYTES, BATCH_MAX_UPLINKS
 from simway_protocol.messages import Uplink
@@ -87,7 +88,7 @@ class Batcher(Generic[T]):
         slow_after_s: float = SLOW_AFTER_S,
         age_max_s: float = BATCH_MAX_AGE_US / 1e6,
     ) -> None:
-        self._log, self._loop, self._tell, self._topic = log, loop, settled, topic
+        self._log, self._loop, self._tell = MeteredAppends(log, topic), loop, settled
         self._bytes_max, self._slow_after_s, self._age_max_s = bytes_max, slow_after_s, age_max_s
         self._encode = msgspec.json.Encoder().encode
         self._waiting: dict[int, _Pending[T]] = {}
@@ -103,6 +104,8 @@ class Batcher(Generic[T]):
         self._backoff_s = 0.0
         self._away_until_s = 0.0
         self._idle: asyncio.Event | None = None
+        self.trouble = ""
+        """Why the newest append failed; empty after one that did not."""
 
     def add(self, uplinks: Sequence[Uplink], token: T) -> None:
         """Takes the uplinks of one device, to be durable together; ``Busy`` when the log cannot take them now."""
@@ -175,7 +178,7 @@ class Batcher(Generic[T]):
         pending.started_s = self._loop.time()
         metrics.BATCH_UPLINKS.observe(len(pending.tokens))
         metrics.BATCH_BYTES.observe(len(record))
-        future = self._log.append(self._topic, partition, [(None, record)])
+        future = self._log.append(partition, [(None, record)])
         self._appended[future] = pending
         self._under_way[partition] += 1
         future.add_done_callback(self._finish)
@@ -201,7 +204,7 @@ class Batcher(Generic[T]):
                 durable.tokens += pending.tokens
             else:
                 failed.tokens += pending.tokens
-                failed.error = self._note(error)
+                failed.error = error if isinstance(error, LogError) else LogError(f"{type(error).__name__}: {error}")
         self._keep_state(bool(durable.tokens), failed)
         for partition, waiting in list(self._waiting.items()):
             if waiting.is_due and not self._under_way[partition]:
@@ -210,16 +213,13 @@ class Batcher(Generic[T]):
             self._idle.set()
         self._tell([result for result in (durable, failed) if result.tokens])
 
-    def _note(self, error: BaseException) -> LogError:
-        reason = "refused" if isinstance(error, LogRefused) else "unavailable"
-        metrics.APPEND_FAILURES.labels(self._topic, reason).inc()
-        return error if isinstance(error, LogError) else LogError(f"{type(error).__name__}: {error}")
-
     def _keep_state(self, some_durable: bool, failed: Settled[T]) -> None:
         """A failure doubles the back-off, once however many appends failed together; a success without one ends it."""
         if failed.error is not None:
+            self.trouble = str(failed.error)
             self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_MIN_S), BACKOFF_MAX_S)
             self._away_until_s = self._loop.time() + self._backoff_s
             failed.retry_after_ms = int(self._backoff_s * 1000)
         elif some_durable:
             self._backoff_s = self._away_until_s = 0.0
+            self.trouble = ""

@@ -180,6 +180,7 @@ class Platform(Front):
         ports = {
             "WEB_PORT": free_port(), "UDP_PORT": free_port(socket.SOCK_DGRAM), "UDP_METRICS_PORT": free_port(),
             "RECORDER_METRICS_PORT": free_port(), "DISPATCHER_METRICS_PORT": free_port(), "MODEM_METRICS_PORT": free_port(),
+            "WEB_METRICS_PORT": free_port(),
         }  # fmt: skip
         self.settings = {
             "LOG_URL": log_url or f"sqlite:///{var / 'log'}", "STORE_URL": store_url or f"sqlite:///{var / 'store.db'}",

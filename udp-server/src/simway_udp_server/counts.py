@@ -46,21 +46,21 @@ class Counts:
 
     def families(self, sessions: int) -> Iterator[Metric]:
         """The counts as Prometheus families, under the names of ``simway_backbone.metrics``."""
-        yield _counter(metrics.DATAGRAMS, {("in",): self.datagrams_in, ("out",): self.datagrams_out})
-        yield _counter(metrics.DATAGRAM_BYTES, {("in",): self.bytes_in, ("out",): self.bytes_out})
-        yield _counter(metrics.QUEUE_DROPS, {(): self.send_dropped})
+        yield counter(metrics.DATAGRAMS, {("in",): self.datagrams_in, ("out",): self.datagrams_out})
+        yield counter(metrics.DATAGRAM_BYTES, {("in",): self.bytes_in, ("out",): self.bytes_out})
+        yield counter(metrics.QUEUE_DROPS, {(): self.send_dropped})
         refused_attaches = {reason: times for reason, times in self.refused.items() if reason in _REFUSED_ATTACHES}
-        yield _counter(metrics.ATTACHES, _labelled({"attached": self.attached, **refused_attaches}))
+        yield counter(metrics.ATTACHES, _labelled({"attached": self.attached, **refused_attaches}))
         bad = {reason: times for reason, times in self.refused.items() if reason not in _REFUSED_ATTACHES}
-        yield _counter(metrics.BAD_DATAGRAMS, _labelled(bad))
-        yield _counter(metrics.UPLINKS_RECEIVED, {(GATEWAY,): self.uplinks})
-        yield _counter(metrics.READINGS_RECEIVED, {(GATEWAY,): self.readings})
+        yield counter(metrics.BAD_DATAGRAMS, _labelled(bad))
+        yield counter(metrics.UPLINKS_RECEIVED, {(GATEWAY,): self.uplinks})
+        yield counter(metrics.READINGS_RECEIVED, {(GATEWAY,): self.readings})
         admitted = self.readings - sum(self.rejected.values())
-        yield _counter(metrics.READINGS_ADMITTED, {(GATEWAY,): admitted})
-        yield _counter(metrics.READINGS_REJECTED, _labelled(self.rejected, GATEWAY))
-        yield _counter(metrics.READINGS_DROPPED, {(GATEWAY,): self.dropped_at_device})
-        yield _counter(metrics.UPLINKS_LATER, _labelled(self.later, GATEWAY))
-        yield _counter(metrics.DEAD_LETTERS, _labelled(self.dead_letters, "admit"))
+        yield counter(metrics.READINGS_ADMITTED, {(GATEWAY,): admitted})
+        yield counter(metrics.READINGS_REJECTED, _labelled(self.rejected, GATEWAY))
+        yield counter(metrics.READINGS_DROPPED, {(GATEWAY,): self.dropped_at_device})
+        yield counter(metrics.UPLINKS_LATER, _labelled(self.later, GATEWAY))
+        yield counter(metrics.DEAD_LETTERS, _labelled(self.dead_letters, "admit"))
         yield gauge(metrics.SESSIONS, sessions)
         yield self._ack_seconds()
 
@@ -81,12 +81,18 @@ def _labelled(totals: dict[str, int], *before: str) -> dict[tuple[str, ...], int
     return {(*before, label): total for label, total in totals.items()}
 
 
-def _counter(metric: Any, values: Mapping[tuple[str, ...], float]) -> Metric:
+def counter(metric: Any, values: Mapping[tuple[str, ...], float]) -> Metric:
+    """A declared counter, with these values by the values of its labels."""
     described = _described(metric)
     family = CounterMetricFamily(described.name, described.documentation, labels=metric._labelnames)
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family
+
+
+def counter_of(metric: Any, value: float) -> Metric:
+    """A declared counter without labels, with this value."""
+    return counter(metric, {(): value})
 
 
 def gauge(metric: Any, value: float) -> Metric:

@@ -23,7 +23,7 @@ from simway_protocol.udp.timing import COOKIE_PERIOD_US
 
 from simway_udp_server import control
 from simway_udp_server.control import Orders
-from simway_udp_server.counts import gauge
+from simway_udp_server.counts import counter_of, gauge
 from simway_udp_server.settings import Settings
 from simway_udp_server.sockets import inode_of, kernel_drops, open_sockets
 from simway_udp_server.totals import Totals, exposition
@@ -34,6 +34,8 @@ STABLE_AFTER_S = 10.0
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; one that does not for this long is stuck, or starved of the processor."""
 STOP_DEADLINE_S = 8.0
+_OF_PARENT = ("simway_ready", "simway_health_check")
+"""Of Simway's metrics in this process' registry those that it sets itself; the others are the workers'."""
 CANNOT_START = 2
 """A worker's exit status when restarting it would not help."""
 
@@ -64,6 +66,7 @@ class Parent:
         self._selector = selectors.DefaultSelector()
         self._slots: list[_Slot] = []
         self._inodes: list[int] = []
+        self._ends = 0
         self.port = 0
 
     def run(self) -> None:
@@ -142,6 +145,7 @@ class Parent:
         slot.backoff_s = RESTART_MIN_S if lived_s > STABLE_AFTER_S else min(slot.backoff_s * 2, RESTART_MAX_S)
         slot.start_at_s = time.monotonic() + slot.backoff_s
         self._totals.end(slot.index)
+        self._ends += 1
         self._service.health.set(_name(slot), f"ended with status {status}; starts again")
         _log.error("a worker ended", worker=slot.index, status=status, restart_in_s=slot.backoff_s)
 
@@ -167,9 +171,17 @@ class Parent:
     def _metrics(self) -> bytes:
         """Prometheus text: the workers' sums, the kernel's drops, and this process."""
         own = CollectorRegistry()
-        own.register(_Once(lambda: [gauge(metrics.KERNEL_DROPS, kernel_drops(self._inodes))]))
-        own.register(_Once(lambda: [family for family in REGISTRY.collect() if not family.name.startswith("simway_")]))
+        own.register(_Once(self._own_families))
         return exposition(self._registry, own)
+
+    def _own_families(self) -> list[Metric]:
+        heard = sum(slot.process is not None and time.monotonic() - slot.heard_s <= SILENT_AFTER_S for slot in self._slots)
+        return [
+            counter_of(metrics.KERNEL_DROPS, kernel_drops(self._inodes)),
+            gauge(metrics.WORKERS, heard),
+            counter_of(metrics.WORKER_ENDS, self._ends),
+            *(family for family in REGISTRY.collect() if not family.name.startswith("simway_") or family.name in _OF_PARENT),
+        ]
 
     def _close(self) -> None:
         """Tells the workers to end by hanging up, and kills those that do not."""

@@ -324,9 +324,10 @@ class Worker:
         if not self._loaded:
             problems.append("loading the registry and open commands")
         if self._batcher.busy_ms:
-            problems.append("the log is slow or away: devices are told to wait")
+            why = self._batcher.trouble or "it takes longer than it should to answer"
+            problems.append(f"the log takes no readings, devices are told to wait: {why}")
         if self._events.failing:
-            problems.append("device-events cannot be written")
+            problems.append(f"device-events cannot be written: {self._events.trouble}")
         return problems
 
     # --- the end -------------------------------------------------------------------------------------------------------------

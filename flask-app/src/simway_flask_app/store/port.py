@@ -263,6 +263,9 @@ class WebStore(Oversight, Bookkeeping, Fencing, Protocol):
     def ping(self) -> None:
         """Raises ``StoreUnavailable`` when the database does not answer."""
 
+    def check_schema(self) -> None:
+        """Raises ``SchemaMismatch``, saying what to run, unless the schema is the one this code knows."""
+
     def add_device(self, device: str, *, name: str, now_us: int, actor: str = "api") -> Device:
         """Registers a device with key version 1, and announces it to the gateways (outbox). Raises ``DeviceExists``."""
 

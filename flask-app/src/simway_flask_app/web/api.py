@@ -8,6 +8,7 @@ from simway_protocol.identity import derive_device_key, is_device_id
 
 from simway_flask_app import commands as use_cases
 from simway_flask_app.store import port
+from simway_flask_app.watching import DATABASE, SCHEMA
 from simway_flask_app.web import api_loss, api_readings, api_sim, api_writers, cursors, present, schemas
 from simway_flask_app.web.auth import SESSION_COOKIE, Gate, require_same_origin
 from simway_flask_app.web.context import ACTOR, Services, services
@@ -45,9 +46,11 @@ def make_blueprint(gate: Gate) -> Blueprint:
     "GET", "/health", tag="service", summary="Is the service well?", replies={200: schemas.Health}, problems=(503,), public=True
 )
 def get_health() -> schemas.Health:
-    """200 when the service and its database answer, else 503. Needs no token."""
-    services().store.ping()
-    return schemas.Health("ok")
+    """200 when the service, its database and the schema are well, else 503 with what is wrong. Needs no token."""
+    store = services().store
+    store.ping()
+    store.check_schema()
+    return schemas.Health("ok", dict.fromkeys((DATABASE, SCHEMA), "ok"))
 
 
 @operations.add("GET", "/openapi.json", tag="service", summary="This document", replies={200: "application/json"})
@@ -301,6 +304,7 @@ _STORE_STATUS: dict[type[port.StoreError], tuple[int, str]] = {
     port.DeviceExists: (409, "device_exists"),
     port.NotCancellable: (409, "not_cancellable"),
     port.UnknownLetter: (404, "unknown_letter"),
+    port.SchemaMismatch: (503, "schema_mismatch"),
 }
 
 

@@ -10,7 +10,7 @@ from flask import Flask, Response
 from simway_flask_app.clock import utc_now_us
 from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
 from simway_flask_app.store.port import WebStore
-from simway_flask_app.web import api, limits, pages, problems
+from simway_flask_app.web import api, limits, measuring, pages, problems
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.changes import Changes
 from simway_flask_app.web.context import EXTENSION, Services
@@ -47,6 +47,7 @@ def create_app(config: WebConfig, store: WebStore, *, now_us: Callable[[], int] 
     app.register_blueprint(api.make_blueprint(gate))
     app.register_blueprint(pages.make_blueprint())
     app.after_request(_harden)
+    measuring.install(app, live)
     return app
 
 

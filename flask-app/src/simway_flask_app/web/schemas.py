@@ -95,9 +95,10 @@ class EventsQuery(Struct, forbid_unknown_fields=True):
 
 
 class Health(Struct):
-    """The service and its database answer."""
+    """All is well. ``checks``: what was looked at, as ``/health/ready`` names it, each ``ok``."""
 
     status: Literal["ok"]
+    checks: dict[str, str]
 
 
 class SessionState(Struct):

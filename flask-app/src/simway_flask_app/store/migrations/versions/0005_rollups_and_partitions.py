@@ -1,7 +1,7 @@
 """Rollups with what was stored before them, retention per tier, and on PostgreSQL readings partitioned by day.
 
-The table of before is not copied: it becomes the partition ``readings_before``, up to the end of tomorrow (UTC), the last time that
-is admitted. Only what lies beyond goes into ``readings_default``, row by row.
+The table of before is not copied: it becomes the partition ``readings_before``, up to the end of tomorrow (UTC), the last time
+that is admitted. Only what lies beyond goes into ``readings_default``, row by row.
 """
 
 from __future__ import annotations
