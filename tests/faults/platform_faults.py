@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -43,14 +44,17 @@ class Totals:
     def line(self, seconds: float) -> str:
         sums = [result.sums for result in self.results]
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
-        devices, acknowledged = sum(one.devices for one in sums), sum(one.acknowledged for one in sums)
-        lost, twice = sum(one.lost for one in sums), sum(one.twice for one in sums)
-        dropped, unbalanced = sum(one.dropped for one in sums), sum(one.unbalanced for one in sums)
+        devices, acknowledged, dropped = (
+            sum(getattr(one, name) for one in sums) for name in ("devices", "acknowledged", "dropped")
+        )
+        lost, twice, unbalanced = (sum(getattr(one, name) for one in sums) for name in ("lost", "twice", "unbalanced"))
+        stale = sum(result.stale for result in self.results)
         skipped = f"; not run: {', '.join(self.skipped)}" if self.skipped else ""
         return (
             f"faults: {self.faults.total()} faults ({kinds}); {devices} devices, {acknowledged} readings acknowledged, "
             f"{lost} of them lost, {twice} counted twice, {dropped} dropped at devices and accounted for; "
-            f"ledgers out of balance: {unbalanced}; {len(self.broken)} broken, {seconds:.0f} s{skipped}"
+            f"ledgers out of balance: {unbalanced}; written by stale recorders: {stale}; "
+            f"{len(self.broken)} broken, {seconds:.0f} s{skipped}"
         )
 
 
@@ -79,9 +83,11 @@ def run(plan: Plan, way: str, totals: Totals) -> None:
 def _told(result: Result, seconds: float) -> str:
     sums, datagrams = result.sums, result.datagrams
     return (
-        f"{sums.stored} rows and {sums.buckets} rollups compared, {sums.duplicate} duplicates, ledgers looked at "
-        f"{result.ledgers_seen} times under faults, {datagrams['passed']} datagrams passed, {datagrams['dropped']} dropped, "
-        f"{datagrams['duplicated']} duplicated; at rest after {result.settled_s:.1f} s; {seconds:.0f} s in all"
+        f"{sums.stored} rows and {sums.buckets} rollups compared, {sums.duplicate} duplicates; ledgers looked at "
+        f"{result.ledgers_seen} times under faults; {result.moves} moves of recorders held against their rights, "
+        f"{result.refused_stale} refused for a right that was gone; {datagrams['passed']} datagrams passed, "
+        f"{datagrams['dropped']} dropped, {datagrams['duplicated']} duplicated; "
+        f"at rest after {result.settled_s:.1f} s; {seconds:.0f} s in all"
     )
 
 
@@ -111,6 +117,8 @@ def main() -> int:
     if asked.plan:
         say("\n".join(f"{plan.pair:<9} {fault.at_s:8.2f} s  {fault}" for plan in plans for fault in plan.faults))
         return 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit("ended by a signal"))
     begin_s, way, totals = time.monotonic(), private_mounts(), Totals()
     for plan in plans:
         try:

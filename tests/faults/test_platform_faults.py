@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simway_flask_app.store.writers import APPLICATION
 from simway_testing.fault_checks import Bucket, Found, Journal, Left, Stored, Sums, balanced, rollup_complaints
 from simway_testing.fault_disk import RLIMIT, TMPFS
+from simway_testing.fault_fence import Move
+from simway_testing.fault_fence import complaints as stale_writes
 from simway_testing.fault_plan import APART_S, KAFKA, LASTS_S, PAIRS, SESSION_TIMEOUT_S, WORDS, Plan, plan_of, quotas
 from simway_testing.fault_proxy import Proxy
 from simway_testing.fault_weather import CALM, CUT, Weather, fates, storm
@@ -199,6 +202,19 @@ def test_a_rollup_that_is_missing_or_too_many_is_named() -> None:
     assert "without rows" in rollup_complaints(rows, told, 60_000_000)[0]
 
 
+def moved(begin: int, end: int, by: str = "one", holder: str = "one", number: int = 1, tx: int = 1) -> Move:
+    return Move(tx, 3, begin, end, APPLICATION + by, holder, number)
+
+
+def test_a_stale_recorder_that_writes_is_seen() -> None:
+    taken = moved(4, 9, "two", "two", 2, 2)
+    assert stale_writes([moved(0, 4), taken], {1, 2}) == []
+    assert "past the right of two" in stale_writes([moved(0, 4), moved(4, 9, "one", "two", 2)], set())[0]
+    assert "by number 1 after 2" in stale_writes([moved(0, 4), taken, moved(9, 11)], set())[0]
+    assert "did not go on at 4" in stale_writes([moved(0, 4), moved(3, 5)], set())[0]
+    assert "moved no position" in stale_writes([moved(0, 4)], {1, 7})[0]
+
+
 # --- network and disks ---------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +266,9 @@ def test_the_proxy_passes_duplicates_and_drops_datagrams_both_ways() -> None:
 
 DISK = """
 import os, pathlib, sys
+from simway_flask_app.store.writers import APPLICATION
+from simway_testing.fault_fence import Move
+from simway_testing.fault_fence import complaints as stale_writes
 from simway_testing.fault_disk import Disk, private_mounts
 folder, way = pathlib.Path(sys.argv[1]), sys.argv[2] or private_mounts()
 disk = Disk(folder, way, 1_000_000, lambda: [os.getpid()])

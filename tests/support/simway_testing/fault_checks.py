@@ -127,9 +127,11 @@ class Sums:
             self.complaints.append(f"{journal.device}: {len(unknown)} rows that it never sent: {unknown[:NAMED_MAX]}")
 
     def _compare_rollups(self, device: str, found: Found) -> None:
-        for length_us, buckets in found.rollups.items():
-            for complaint in rollup_complaints(found.rows, buckets, length_us):
-                self.complaints.append(f"{device}: {complaint}")
+        wrong = [words for length_us, told in found.rollups.items() for words in rollup_complaints(found.rows, told, length_us)]
+        if wrong:
+            self.complaints.append(
+                f"{device}: {len(wrong)} buckets say otherwise than their rows: {'; '.join(wrong[:NAMED_MAX])}"
+            )
 
 
 def _holds(held: Mapping[tuple[str, int], tuple[Any, str | None]], left: Left) -> bool:
@@ -191,7 +193,7 @@ def rollup_complaints(rows: Sequence[Stored], told: Mapping[tuple[str, int], Buc
         for key in known.keys() & told.keys()
         if not _says(told[key], known[key])
     ]
-    return wrong[:NAMED_MAX]
+    return wrong
 
 
 def _says(bucket: Bucket, rows: Sequence[Stored]) -> bool:

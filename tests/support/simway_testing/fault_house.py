@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from simway_testing import kafka_server, postgres_server, scratch
+from simway_testing import fault_fence, kafka_server, postgres_server, scratch
 from simway_testing.fault_device import Device, Fed, Feeder, Importing
 from simway_testing.fault_disk import Disk
 from simway_testing.fault_plan import KAFKA, QUOTA_DEVICES, SESSION_TIMEOUT_S, Plan
@@ -53,6 +53,8 @@ class House:
     def start(self) -> None:
         """Everything up, every device acknowledged once, the load flowing."""
         self.platform.init()
+        if self.plan.pair == KAFKA:
+            fault_fence.watch(self.store_url)
         for process in self.processes.values():
             process.start()
         for process in self.processes.values():

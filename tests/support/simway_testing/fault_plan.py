@@ -91,7 +91,7 @@ class Plan:
 
 def plan_of(seed: int, pair: str, *, short: bool = False) -> Plan:
     """The plan of a seed. Pure."""
-    load = Load(fed=7, imports=1, rate_hz=20.0, recorders=1) if short else Load(fed=13, imports=2, rate_hz=12.0, recorders=1)
+    load = Load(fed=7, imports=1, rate_hz=20.0, recorders=3) if short else Load(fed=13, imports=2, rate_hz=12.0, recorders=3)
     rng = random.Random(f"{seed}/{pair}/{'short' if short else 'full'}")
     wanted = [(kind, target) for (kind, target), count in sorted(quotas(pair, short).items()) for _ in range(count)]
     rng.shuffle(wanted)

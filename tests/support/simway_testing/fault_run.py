@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import apsw
 import requests
 
+from simway_testing import fault_fence
 from simway_testing.fault_acts import Acts
 from simway_testing.fault_checks import Sums, balanced
 from simway_testing.fault_device import Importing
@@ -21,7 +22,7 @@ from simway_testing.fault_evidence import found_of
 from simway_testing.fault_house import House
 from simway_testing.fault_input import DEVICE as BAD_INPUT_DEVICE
 from simway_testing.fault_input import meet_newer_schema
-from simway_testing.fault_plan import Fault
+from simway_testing.fault_plan import KAFKA, Fault
 from simway_testing.waiting import wait_for
 
 READY_WITHIN_S = 90.0
@@ -32,6 +33,8 @@ TEND_EVERY_S = 0.2
 CALM_AFTER_S = 2.0
 DEFERRED_S = 0.5
 LATE_MAX_S = 0.5
+STALE = "the right to write partitions"
+"""What a recorder logs whose right was taken."""
 COMPLAINTS_MAX = 40
 
 Say = Callable[[str], None]
@@ -39,13 +42,20 @@ Say = Callable[[str], None]
 
 @dataclass
 class Result:
-    """What came of a run. ``ledgers_seen``: looks at a ledger under faults; ``settled_s``: until all was stored."""
+    """What came of a run. ``ledgers_seen``: looks at a ledger under faults; ``settled_s``: until all was stored.
+
+    ``moves``: of positions, each held against the right in its transaction; ``stale``: those by another than its holder;
+    ``refused_stale``: how often a recorder found its right gone, and began anew.
+    """
 
     sums: Sums = field(default_factory=Sums)
     faults: Counter[str] = field(default_factory=Counter)
     ledgers_seen: int = 0
     datagrams: Counter[str] = field(default_factory=Counter)
     settled_s: float = 0.0
+    moves: int = 0
+    stale: int = 0
+    refused_stale: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def all_complaints(self) -> list[str]:
@@ -217,6 +227,13 @@ class Run:
         if others := Counter(letter.reason for letter in letters if letter.reason not in known):
             result.complaints.append(f"dead letters that nobody asked for: {dict(others)}")
         result.datagrams = house.proxy.counts
+        result.refused_stale = sum(process.log.read_text().count(STALE) for process in house.processes.values())
+        if house.plan.pair == KAFKA:
+            moves, writes = fault_fence.seen(house.store_url)
+            result.moves = len(moves)
+            wrong = fault_fence.complaints(moves, writes)
+            result.stale += len(wrong)
+            result.complaints += wrong
 
     def _complain(self, words: str) -> None:
         self._say(f"BROKEN: {words}")
