@@ -17,6 +17,7 @@ from simway_flask_app.policy import Facts, Refusal, Verdict
 from simway_flask_app.store.bookkeeping import Bookkeeping
 from simway_flask_app.store.fencing import Fencing
 from simway_flask_app.store.oversight import Alarm, Oversight
+from simway_flask_app.store.questions import Questions
 
 # --- errors ------------------------------------------------------------------------------------------------------------
 
@@ -75,6 +76,17 @@ class LetterRefused(StoreError):
 
 class BadCursor(StoreError):
     """A cursor that this store did not make: the caller's fault."""
+
+
+class TooMuch(StoreError):
+    """The question asks for more than one answer may hold: the caller's fault. ``reason``: too_many_windows|too_many_readings.
+
+    The text says what would fit.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 # --- devices -----------------------------------------------------------------------------------------------------------
@@ -257,7 +269,7 @@ class CommandsPage:
 Order = Literal["asc", "desc"]
 
 
-class WebStore(Oversight, Bookkeeping, Fencing, Protocol):
+class WebStore(Oversight, Bookkeeping, Fencing, Questions, Protocol):
     """What the REST API and the console ask of the store."""
 
     def ping(self) -> None:

@@ -10,8 +10,11 @@ from sqlalchemy import Connection, text
 from simway_flask_app.rights import WriterKey
 from simway_flask_app.store import grafana_role, migrations, trail
 from simway_flask_app.store.alarms import Alarms
+from simway_flask_app.store.charts import Charts
 from simway_flask_app.store.commands import Commands
 from simway_flask_app.store.engine import APPLICATION, Database
+from simway_flask_app.store.export import Exports
+from simway_flask_app.store.imports import Imports
 from simway_flask_app.store.letters import DeadLetters
 from simway_flask_app.store.loss import Loss
 from simway_flask_app.store.readings import Readings
@@ -19,10 +22,13 @@ from simway_flask_app.store.registry import Registry
 from simway_flask_app.store.trail import AuditTrail
 from simway_flask_app.store.twins import Twins
 from simway_flask_app.store.uplinks import UplinkWriter
+from simway_flask_app.store.windows import Windows
 from simway_flask_app.store.writers import WriteRights, Writers
 
 
-class SqlStore(Registry, Readings, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters, Writers):
+class SqlStore(
+    Registry, Readings, Windows, Charts, Exports, Imports, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters, Writers
+):
     """Keeps ``port.WebStore``. Opening it connects to nothing; the schema is looked at by ``check_schema`` alone."""
 
     def __init__(self, url: str, *, pool_size: int = 5, name: str = APPLICATION) -> None:

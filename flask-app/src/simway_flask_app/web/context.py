@@ -14,6 +14,7 @@ from simway_flask_app.store.port import WebStore
 from simway_flask_app.trail import Signer
 from simway_flask_app.web.auth import Gate
 from simway_flask_app.web.live import LiveEvents
+from simway_flask_app.web.transfers import Transfers
 
 EXTENSION = "simway"
 ACTOR = "api"
@@ -32,6 +33,7 @@ class Services:
     master_secret: bytes = field(repr=False)
     now_us: Callable[[], int] = utc_now_us
     switches_per_day: int = SWITCHES_PER_DAY_DEFAULT
+    transfers: Transfers = field(default_factory=Transfers)
 
     @property
     def signer(self) -> Signer:

@@ -11,7 +11,7 @@ import msgspec
 
 from simway_flask_app.web import limits, schemas
 from simway_flask_app.web.auth import SESSION_COOKIE
-from simway_flask_app.web.operations import Operation
+from simway_flask_app.web.operations import Operation, ReplyShape
 from simway_flask_app.web.problems import MEDIA_TYPE, ProblemDetails
 from simway_flask_app.web.routes import PREFIX, operations
 
@@ -30,6 +30,8 @@ _EVENT = {
     },
     "required": ["event", "data"],
 }
+_FREE = {"text/event-stream": _EVENT, "application/json": {"type": "object"}}
+"""What is known of bodies without a struct; of any other media type, nothing."""
 _PROBLEM_REF = {"$ref": _REF.format(name="ProblemDetails")}
 _PATH_PARAMETERS = {
     "device": {"type": "string", "minLength": 1, "description": "device id"},
@@ -94,7 +96,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": parameters,
         "responses": _responses(operation),
     }
-    if operation.body is not None:
+    if isinstance(operation.body, str):
+        described["requestBody"] = {"required": True, "content": {operation.body: {"schema": {"type": "string"}}}}
+    elif operation.body is not None:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(operation.body)}}}
     if operation.public:
         described["security"] = []
@@ -140,12 +144,15 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return responses
 
 
-def _success(operation: Operation, status: int, reply: type[msgspec.Struct] | str | None) -> dict[str, Any]:
+def _success(operation: Operation, status: int, reply: ReplyShape) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if isinstance(reply, str):
-        described["content"] = {reply: {"schema": _EVENT if reply == "text/event-stream" else {"type": "object"}}}
-    elif reply is not None:
-        described["content"] = {"application/json": {"schema": _schema(reply)}}
+    options = _options(reply)
+    shapes = [_schema(option) for option in options if not isinstance(option, str)]
+    content: dict[str, Any] = {option: {"schema": _FREE.get(option, {})} for option in options if isinstance(option, str)}
+    if shapes:
+        content["application/json"] = {"schema": shapes[0] if len(shapes) == 1 else {"anyOf": shapes}}
+    if content:
+        described["content"] = content
     return _with_headers(described, operation.headers.get(status, {}))
 
 
@@ -155,11 +162,18 @@ def _with_headers(described: dict[str, Any], headers: Any) -> dict[str, Any]:
     return described
 
 
+def _options(reply: ReplyShape) -> tuple[type[msgspec.Struct] | str, ...]:
+    if reply is None:
+        return ()
+    return reply if isinstance(reply, tuple) else (reply,)
+
+
 def _shapes() -> list[Any]:
     shapes: list[Any] = [ProblemDetails]
     for operation in operations:
-        shapes += [reply for reply in operation.replies.values() if isinstance(reply, type)]
-        if operation.body is not None:
+        for reply in operation.replies.values():
+            shapes += [option for option in _options(reply) if isinstance(option, type)]
+        if operation.body is not None and not isinstance(operation.body, str):
             shapes.append(operation.body)
     return list(dict.fromkeys(shapes))
 

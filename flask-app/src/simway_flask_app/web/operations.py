@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, get_origin
 
 import msgspec
 from flask import Blueprint, Response, current_app, request
@@ -21,6 +21,7 @@ from simway_flask_app.web.problems import FieldError, Problem
 
 Endpoint = Callable[..., Any]
 _T = TypeVar("_T", bound=msgspec.Struct)
+ReplyShape: TypeAlias = type[msgspec.Struct] | str | tuple[type[msgspec.Struct] | str, ...] | None
 _PATH_PARAMETER = re.compile(r"<(\w+)>")
 _AT = re.compile(r"\s*- at `\$?\.?(?P<path>[^`]*)`$")
 
@@ -36,7 +37,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path. ``replies``: status -> struct, None (empty) or a media type; ``problems``: further statuses."""
+    """One method of one path. ``replies``: status -> struct (or several: one of them), None (empty) or a media type (or several).
+
+    ``problems``: further statuses; ``body``: a struct, or a media type of a body that the endpoint reads itself.
+    """
 
     name: str
     method: str
@@ -44,7 +48,7 @@ class Operation:
     tag: str
     summary: str
     description: str
-    replies: Mapping[int, type[msgspec.Struct] | str | None]
+    replies: Mapping[int, ReplyShape]
     problems: tuple[int, ...] = ()
     query: type[msgspec.Struct] | None = None
     body: Any = None
@@ -105,7 +109,7 @@ def _view(operation: Operation, endpoint: Endpoint, gate: Gate) -> Callable[...,
             arguments["query"] = parse_query(operation.query)
         elif request.args:
             raise _bad_query([FieldError(f"query.{name}", "unknown parameter") for name in request.args])
-        if operation.body is not None:
+        if operation.body is not None and not isinstance(operation.body, str):
             arguments["body"] = parse_body(operation.body)
         return _respond(current_app.ensure_sync(endpoint)(**arguments))
 

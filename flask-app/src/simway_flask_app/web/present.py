@@ -9,6 +9,7 @@ from simway_protocol.messages import Profile
 from simway_flask_app.sim_word import SimWord
 from simway_flask_app.store import port
 from simway_flask_app.store.oversight import Alarm
+from simway_flask_app.store.questions import Answer
 from simway_flask_app.web import schemas, schemas_readings
 from simway_flask_app.web.times import to_text
 
@@ -107,6 +108,14 @@ def session(row: port.Session) -> schemas.Session:
 def reading(row: port.StoredReading) -> schemas_readings.Reading:
     """One reading."""
     return schemas_readings.Reading(row.sensor, to_text(row.t_us), row.t_us, row.value, row.unit)
+
+
+def series_answer(device_id: str, answer: Answer) -> schemas_readings.SeriesAnswer:
+    """Windows or a chart."""
+    return schemas_readings.SeriesAnswer(
+        device_id, answer.window_us, answer.tier, optional_text(answer.from_us), answer.from_us, optional_text(answer.to_us),
+        answer.to_us, answer.raw_from_us, [schemas_readings.Series(one.sensor, one.unit, one.points) for one in answer.series],
+    )  # fmt: skip
 
 
 def _command_fields(row: port.Command) -> dict[str, Any]:
