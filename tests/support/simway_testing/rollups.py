@@ -75,11 +75,8 @@ def _window(points: list[tuple[int, float]]) -> Window:
 
 
 def _sum(numbers: Iterable[float]) -> float:
-    try:
-        total = math.fsum(numbers)
-    except OverflowError:
-        return _SUM_MAX
-    return max(-_SUM_MAX, min(_SUM_MAX, total))
+    total = math.fsum(number / 2**20 for number in numbers)
+    return max(-_SUM_MAX, min(_SUM_MAX, total * 2**20)) if abs(total) < _SUM_MAX / 2**20 else math.copysign(_SUM_MAX, total)
 
 
 def _rounded(window: Window) -> Window:

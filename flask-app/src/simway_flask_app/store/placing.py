@@ -12,9 +12,10 @@ from operator import itemgetter
 
 from sqlalchemy import Connection
 
-from simway_flask_app.store.bulk import Bulk, KeyTaken, RowsRefused
-from simway_flask_app.store.port import StoreUnavailable
+from simway_flask_app.store.bulk import Bulk, Key, KeyTaken, RowsRefused
 from simway_flask_app.store.values import Row, same
+
+_series = itemgetter(0)
 
 
 class Oddity(Enum):
@@ -68,32 +69,27 @@ class Placer:
     def _judge(
         self, connection: Connection, indexes: Sequence[int], rows: Sequence[Row], odd: dict[int, tuple[Oddity, str]]
     ) -> None:
+        """Of rows with one key the first is tried; what is there, or came first, is what the others are held against."""
+        tried: dict[Key, int] = {}
+        for index, row in enumerate(rows):
+            tried.setdefault((row[0], row[1]), index)
         try:
-            held = self._bulk.existing(connection, [(row[0], row[1]) for row in rows])
+            taken = self._bulk.insert_absent(connection, [rows[index] for index in sorted(tried.values(), key=rows.__getitem__)])
+            held = self._bulk.existing(connection, sorted(taken)) if taken else {}
         except RowsRefused as error:
             self._halve(connection, indexes, rows, odd, error)
             return
-        fresh_indexes: list[int] = []
-        fresh: list[Row] = []
-        for index, row in zip(indexes, rows, strict=True):
+        for place, (index, row) in enumerate(zip(indexes, rows, strict=True)):
             key, holds = (row[0], row[1]), (row[2:5], row[5])
-            there = held.setdefault(key, holds)
-            if there is holds:
-                fresh_indexes.append(index)
-                fresh.append(row)
-            elif same(there[0], holds[0]) and there[1] == holds[1]:
+            if key not in taken and tried[key] == place:
+                continue
+            first = rows[tried[key]]
+            there = held.get(key, (first[2:5], first[5]))
+            if same(there[0], holds[0]) and there[1] == holds[1]:
                 odd[index] = (Oddity.DUPLICATE, "")
             else:
                 odd[index] = (Oddity.CONFLICT, "another value of this sensor and time was stored first")
-        if not fresh:
-            return
-        try:
-            self._insert(connection, fresh)
-        except KeyTaken as error:
-            raise StoreUnavailable("another writer stored the same readings just now") from error
-        except RowsRefused as error:
-            self._halve(connection, fresh_indexes, fresh, odd, error)
 
     def _insert(self, connection: Connection, rows: Sequence[Row]) -> None:
         """In the order of the series, each in that of arrival, which mostly is that of time: so near the key's order."""
-        self._bulk.insert(connection, sorted(rows, key=itemgetter(0)))
+        self._bulk.insert(connection, sorted(rows, key=_series))
