@@ -46,13 +46,13 @@ def test_batches_merge_to_the_whole(batch: list[Row], cuts: list[int]) -> None:
 
 def test_a_sum_stays_within_the_range_of_a_double() -> None:
     added = add_up([(1, n, 1.7e308, FLOAT, None, None) for n in range(4)])
-    assert (added.days[(1, 0)].sum, added.days[(1, 0)].count) == (SUM_MAX, 4)
+    assert (added.days[(1, 0)].sum, added.days[(1, 0)].n) == (SUM_MAX, 4)
     assert merged(added.days[(1, 0)], added.days[(1, 0)]).sum == SUM_MAX
 
 
 def test_the_first_window_that_a_column_can_hold() -> None:
     added = add_up([(1, -(2**63), 1.0, FLOAT, None, None), (1, -(2**63) + 1, 2.0, FLOAT, None, None)])
-    assert {(key, window.count) for windows in (added.minutes, added.hours, added.days) for key, window in windows.items()} == {
+    assert {(key, window.n) for windows in (added.minutes, added.hours, added.days) for key, window in windows.items()} == {
         ((1, -(2**63)), 2)
     }
     assert DAY_US % HOUR_US == HOUR_US % MINUTE_US == 0

@@ -25,9 +25,9 @@ WindowKey: TypeAlias = tuple[int, int]
 
 
 class Window(NamedTuple):
-    """What the numbers of one window come to, as the columns of a rollup after its key."""
+    """What the numbers of one window come to, as the columns of a rollup after its key; ``n`` is their ``count``."""
 
-    count: int
+    n: int
     sum: float
     min: float
     min_us: int
@@ -74,7 +74,7 @@ def merged(one: Window, other: Window) -> Window:
     begin = one if one.first_us <= other.first_us else other
     end = one if one.last_us >= other.last_us else other
     return Window(
-        one.count + other.count, _bounded(one.sum + other.sum), low.min, low.min_us, high.max, high.max_us,
+        one.n + other.n, _bounded(one.sum + other.sum), low.min, low.min_us, high.max, high.max_us,
         begin.first, begin.first_us, end.last, end.last_us,
     )  # fmt: skip
 

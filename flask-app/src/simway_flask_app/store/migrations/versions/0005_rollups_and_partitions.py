@@ -17,7 +17,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-_BIG, _NUMBER = sa.BigInteger(), sa.Double()
+_BIG = sa.BigInteger()
+_NUMBER: sa.Double[float] = sa.Double()
 _UPDATED_OFTEN = {"fillfactor": 60}
 DAY_US = 86_400_000_000
 ROLLUPS = (("rollup_minute", 60_000_000), ("rollup_hour", 3_600_000_000), ("rollup_day", DAY_US))
