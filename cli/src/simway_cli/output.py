@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 from simway_cli.table import Cell, Column, Row, Style, clean, cut, render, width_of
 
 PROGRESS_EVERY_S = 0.2
+WIDTH_DEFAULT = 80
 COLOURS = {
     "VERIFIED": "green", "EXECUTED": "green", "ROLLED_BACK": "red", "FAILED": "red", "EXPIRED": "red", "CANCELLED": "yellow",
     "UNKNOWN": "yellow", "active": "green", "revoked": "red", "critical": "red", "warning": "yellow",
@@ -117,8 +117,20 @@ def screen_for(out: TextIO, err: TextIO, environ: Mapping[str, str], *, json_: b
     """A screen as the streams and the environment want it. ``colour``: auto, always or never (NO_COLOR: https://no-color.org)."""
     plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
     out_on, err_on = ((stream.isatty() and not plain) if colour == "auto" else colour == "always" for stream in (out, err))
-    width = shutil.get_terminal_size().columns if out.isatty() or environ.get("COLUMNS", "").isdigit() else None
+    width = _width(out, environ)
     return Screen(out, err, json_=json_, colour=out_on, colour_err=err_on, width=width)
+
+
+def _width(out: TextIO, environ: Mapping[str, str]) -> int | None:
+    given = environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given):
+        return int(given)
+    if not out.isatty():
+        return None
+    try:
+        return os.get_terminal_size(out.fileno()).columns or WIDTH_DEFAULT
+    except (OSError, ValueError):
+        return WIDTH_DEFAULT
 
 
 def to_nowhere(stream: TextIO) -> None:
