@@ -78,8 +78,8 @@ def windows(**more: Any) -> dict[str, Any]:
     points = [
         {"t": 1_795_338_000_000_000 + i * 60_000_000, "avg": 20.0 + i, "min": 19, "max": None if i == 1 else 22} for i in range(3)
     ]
-    return {"device": "demo", "window_us": 60_000_000, "tier": "minute", "raw_from_us": None,
-            "series": [{"sensor": "cpu", "unit": "%", "points": points}, {"sensor": "name", "unit": None, "points": []}], **more}  # fmt: skip
+    series = [{"sensor": "cpu", "unit": "%", "points": points}, {"sensor": "name", "unit": None, "points": []}]
+    return {"device": "demo", "window_us": 60_000_000, "tier": "minute", "raw_from_us": None, "series": series, **more}
 
 
 def test_windows_as_a_table(cli: Any, api: Any) -> None:

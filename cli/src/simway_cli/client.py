@@ -74,7 +74,7 @@ class Client:
         while True:
             asked["limit"] = min(left, page_max) if limit else page_max
             page = self.get(path, asked)
-            yield from page[key]
+            yield from page[key][:left] if limit else page[key]
             left -= len(page[key])
             if page["next_cursor"] is None or (limit and left <= 0):
                 return
