@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from simway_backbone import metrics
 
@@ -23,13 +23,14 @@ CLIENT_TIMEOUT_S = 2.0
 class Health:
     """Named checks, set by whoever knows. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: str = "") -> None:
+        """``process``: whose metrics are served, by its name in ``metrics.SERVED_BY``; else all that there are."""
         self._problems: dict[str, str | None] = {}
         self._fatal: dict[str, str] = {}
         self._within_s: dict[str, float] = {}
         self._heard_s: dict[str, float] = {}
         self.stopping = False
-        self.metrics: Callable[[], bytes] = lambda: generate_latest(REGISTRY)
+        self.metrics: Callable[[], bytes] = lambda: metrics.exposition(lambda: metrics.families(process))
         """Gives the Prometheus text; a parent of several workers may replace it."""
 
     def set(self, name: str, problem: str | None, *, fatal: bool = False) -> None:

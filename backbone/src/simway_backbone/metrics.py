@@ -1,11 +1,25 @@
 """Every metric of Simway, declared once: name, unit, labels. The unit is in the name; ``_total`` counts since the process began.
 
-A stage of the way that is not here is not measured: add it here, then use it there.
+A stage of the way that is not here is not measured: add it here, to ``SERVED_BY`` and to docs/observability.md, then use it.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics import MetricWrapperBase
+
+disable_created_metrics()  # a gauge beside every counter, which Prometheus has no use for
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.010, 0.025, 0.050, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
@@ -16,7 +30,7 @@ DATAGRAMS = Counter("simway_udp_datagrams", "Datagrams", ["direction"])
 """``direction``: in, out."""
 DATAGRAM_BYTES = Counter("simway_udp_bytes", "Bytes of datagrams, without UDP and IP headers", ["direction"])
 BAD_DATAGRAMS = Counter("simway_udp_bad_datagrams", "Datagrams that were not taken", ["reason"])
-QUEUE_DROPS = Counter("simway_udp_queue_drops", "Datagrams dropped because our own queue was full")
+SEND_DROPS = Counter("simway_udp_send_drops", "Datagrams not sent: no room in the socket's buffer, or no way there")
 KERNEL_DROPS = Counter("simway_udp_kernel_drops", "Datagrams that the kernel dropped for want of room in a socket's buffer")
 """As ``/proc/net/udp`` counts them since the socket was made, which is when the parent began."""
 WORKERS = Gauge("simway_udp_workers", "Worker processes that are heard of")
@@ -76,7 +90,7 @@ LIVE_DROPPED = Counter("simway_grafana_dropped_readings", "Readings not pushed t
 COMMANDS_OPEN = Gauge("simway_commands_open", "Commands by state, while they are open", ["state"])
 COMMAND_AGE = Gauge("simway_command_oldest_age_seconds", "Age of the oldest command in a state", ["state"])
 COMMAND_TRANSITIONS = Counter("simway_command_transitions", "Transitions of the command ledger", ["state"])
-COUNTER_ALARMS = Counter("simway_command_counter_alarms", "Command counters that devices reported and that cannot be true")
+COUNTER_ALARMS = Counter("simway_command_number_alarms", "Command counters that devices reported and that cannot be true")
 ALARMS_OPEN = Gauge("simway_alarms_open", "Alarms that are not over, by kind", ["kind"])
 COMMAND_SECONDS = Histogram(
     "simway_command_seconds",
@@ -111,3 +125,51 @@ HEALTH_CHECK = Gauge("simway_health_check", "1 while a check of /health/ready is
 # traces
 TRACE_SPANS = Counter("simway_trace_spans", "Spans of sampled uplinks by what became of them", ["outcome"])
 """``outcome``: exported, failed (the receiver did not take them), dropped (the queue was full)."""
+
+# which process sets what; it serves no others, for one that it never sets would say 0
+_ALL = (READY, HEALTH_CHECK)
+_APPENDS = (APPEND_SECONDS, APPEND_FAILURES, RECORDS_LOST)
+_CONSUMES = (CONSUMER_LAG, CONSUMER_LAG_SECONDS, RECORDS_GONE)
+SERVED_BY: dict[str, tuple[MetricWrapperBase, ...]] = {
+    "udp-server": (
+        *_ALL, *_APPENDS, RECORDS_GONE, TRACE_SPANS, DATAGRAMS, DATAGRAM_BYTES, BAD_DATAGRAMS, SEND_DROPS, KERNEL_DROPS, WORKERS,
+        WORKER_ENDS, SESSIONS, ATTACHES, UPLINKS_RECEIVED, READINGS_RECEIVED, READINGS_ADMITTED, READINGS_REJECTED,
+        READINGS_DROPPED, UPLINKS_LATER, BATCH_UPLINKS, BATCH_BYTES, ACK_SECONDS, DEAD_LETTERS,
+    ),
+    "recorder": (
+        *_ALL, *_CONSUMES, TRACE_SPANS, COMMIT_SECONDS, COMMIT_ROWS, READINGS_RECORDED, PARTITIONS_HELD, RIGHTS_LOST,
+        DEAD_LETTERS, LIVE_PUSHES, LIVE_DROPPED,
+    ),
+    "dispatcher": (
+        *_ALL, *_APPENDS, *_CONSUMES, OUTBOX_ROWS, DEAD_LETTERS, COMMANDS_OPEN, COMMAND_AGE, COMMAND_TRANSITIONS, COUNTER_ALARMS,
+        ALARMS_OPEN, COMMAND_SECONDS,
+    ),
+    "modem": (
+        *_ALL, DEVICE_BAD_DATAGRAMS, DEVICE_REFUSED_COMMANDS, DEVICE_OUTBOX_READINGS, DEVICE_OUTBOX_BYTES, DEVICE_DROPPED,
+        DEVICE_ATTACHED, DEVICE_RTT, DEVICE_READINGS,
+    ),
+    "web": (*_ALL, HTTP_REQUESTS, HTTP_SECONDS, HTTP_STREAMS),
+}  # fmt: skip
+
+
+def families(process: str) -> Iterator[Metric]:
+    """What is set in this process, of ``SERVED_BY`` and of Python and the operating system; everything, if it is not there."""
+    served = SERVED_BY.get(process)
+    names = None if served is None else {family.name for metric in served for family in metric.describe()}
+    for family in REGISTRY.collect():
+        if names is None or family.name in names or not family.name.startswith("simway_"):
+            yield family
+
+
+class Collected:
+    """A collector of what a function gives, so that it can be written out as a registry is."""
+
+    def __init__(self, found: Callable[[], Iterable[Metric]]) -> None:
+        self.collect = found
+
+
+def exposition(found: Callable[[], Iterable[Metric]]) -> bytes:
+    """The Prometheus text of what a function gives."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collected(found))
+    return generate_latest(registry)

@@ -62,7 +62,7 @@ class Service:
     def __init__(self, name: str) -> None:
         self.name = name
         self.stopping = threading.Event()
-        self.health = Health()
+        self.health = Health(name)
         self.metrics_port: int | None = None
         """Where health and metrics are served; None when they are not."""
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any
 
 import structlog
+from simway_backbone import metrics
 from simway_backbone.appends import MeteredAppends
 from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.errors import LocalError
@@ -177,6 +178,7 @@ class Dispatcher:
             log.error(
                 "the log will never take a message; dropped from the outbox", topic=topic, key=run[0].key, detail=str(error)
             )
+            metrics.RECORDS_LOST.labels(topic, "refused").inc()
         if self._on_published is not None:
             self._on_published(topic, len(run))
 
@@ -279,6 +281,7 @@ class Dispatcher:
         where = f"{TOPIC}/{record.partition} offset {record.offset}: {error}"
         letter = DeadLetter(CONSUMER, reason, now_us, detail=where, payload=record.value[:PAYLOAD_MAX_BYTES])
         outbox.bury(connection, [letter], now_us)
+        metrics.DEAD_LETTERS.labels(CONSUMER, reason).inc()
 
     def _skip(self, reader: Reader, gone: OffsetGone) -> None:
         """Retention took events: written down, and what they would have told shows as UNKNOWN in time."""
@@ -288,6 +291,7 @@ class Dispatcher:
         with self._store.transaction() as connection:
             positions.advance(connection, self._follower, {gone.partition: (expected, target)})
             if target > expected:
+                metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc(target - expected)
                 positions.note_gap(connection, self._follower, Gap(gone.partition, expected, target - 1), self._now_us())
         self._next[gone.partition] = target
         reader.seek(gone.partition, target)

@@ -48,7 +48,7 @@ class Counts:
         """The counts as Prometheus families, under the names of ``simway_backbone.metrics``."""
         yield counter(metrics.DATAGRAMS, {("in",): self.datagrams_in, ("out",): self.datagrams_out})
         yield counter(metrics.DATAGRAM_BYTES, {("in",): self.bytes_in, ("out",): self.bytes_out})
-        yield counter(metrics.QUEUE_DROPS, {(): self.send_dropped})
+        yield counter(metrics.SEND_DROPS, {(): self.send_dropped})
         refused_attaches = {reason: times for reason, times in self.refused.items() if reason in _REFUSED_ATTACHES}
         yield counter(metrics.ATTACHES, _labelled({"attached": self.attached, **refused_attaches}))
         bad = {reason: times for reason, times in self.refused.items() if reason not in _REFUSED_ATTACHES}

@@ -13,10 +13,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Metric
+from prometheus_client import Metric
 from simway_backbone import metrics
 from simway_backbone.service import Service, StartError
 from simway_protocol.udp.timing import COOKIE_PERIOD_US
@@ -26,7 +26,7 @@ from simway_udp_server.control import Orders
 from simway_udp_server.counts import counter_of, gauge
 from simway_udp_server.settings import Settings
 from simway_udp_server.sockets import inode_of, kernel_drops, open_sockets
-from simway_udp_server.totals import Totals, exposition
+from simway_udp_server.totals import Totals
 
 LOOP_S = 0.2
 RESTART_MIN_S, RESTART_MAX_S = 0.2, 5.0
@@ -35,7 +35,7 @@ SILENT_AFTER_S = 5.0
 """A worker reports once a second; one that does not for this long is stuck, or starved of the processor."""
 STOP_DEADLINE_S = 8.0
 _OF_PARENT = ("simway_ready", "simway_health_check")
-"""Of Simway's metrics in this process' registry those that it sets itself; the others are the workers'."""
+"""Of Simway's metrics in this process those that it sets itself; the others are the workers'."""
 CANNOT_START = 2
 """A worker's exit status when restarting it would not help."""
 
@@ -61,8 +61,7 @@ class Parent:
         self._settings, self._service = settings, service
         self._command = [*(command or (sys.executable, "-m", "simway_udp_server", "worker"))]
         self._periods: list[tuple[int, bytes, bytes]] = []
-        self._registry = CollectorRegistry()
-        self._totals = Totals(self._registry)
+        self._totals = Totals()
         self._selector = selectors.DefaultSelector()
         self._slots: list[_Slot] = []
         self._inodes: list[int] = []
@@ -170,9 +169,7 @@ class Parent:
 
     def _metrics(self) -> bytes:
         """Prometheus text: the workers' sums, the kernel's drops, and this process."""
-        own = CollectorRegistry()
-        own.register(_Once(self._own_families))
-        return exposition(self._registry, own)
+        return metrics.exposition(lambda: [*self._totals.collect(), *self._own_families()])
 
     def _own_families(self) -> list[Metric]:
         heard = sum(slot.process is not None and time.monotonic() - slot.heard_s <= SILENT_AFTER_S for slot in self._slots)
@@ -180,7 +177,7 @@ class Parent:
             counter_of(metrics.KERNEL_DROPS, kernel_drops(self._inodes)),
             gauge(metrics.WORKERS, heard),
             counter_of(metrics.WORKER_ENDS, self._ends),
-            *(family for family in REGISTRY.collect() if not family.name.startswith("simway_") or family.name in _OF_PARENT),
+            *(one for one in metrics.families("udp-server") if not one.name.startswith("simway_") or one.name in _OF_PARENT),
         ]
 
     def _close(self) -> None:
@@ -203,17 +200,6 @@ class Parent:
             process.kill()
             process.wait()
         self._drain(slot)
-
-
-class _Once:
-    """A Prometheus collector of what a function gives."""
-
-    def __init__(self, families: Callable[[], list[Metric]]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Metric]:
-        """The families."""
-        return self._families()
 
 
 def _name(slot: _Slot) -> str:

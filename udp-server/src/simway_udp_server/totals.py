@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric
 
 Sample: TypeAlias = tuple[str, dict[str, str], float]
 Family: TypeAlias = tuple[str, str, str, list[Sample]]
@@ -25,12 +25,11 @@ def to_families(found: Iterable[Metric]) -> list[Family]:
 
 
 class Totals:
-    """The sum over workers. ``collect`` makes it a Prometheus collector."""
+    """The sum over workers."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self) -> None:
         self._workers: dict[int, list[Family]] = {}
         self._ended: list[list[Family]] = []
-        registry.register(self)
 
     def update(self, worker: int, families: list[Family]) -> None:
         """Takes the newest samples of a worker, which replace its last ones."""
@@ -68,8 +67,3 @@ def _metric(family: Family) -> Metric:
     for sample, labels, value in samples:
         metric.add_sample(sample, labels, value)
     return metric
-
-
-def exposition(*registries: CollectorRegistry) -> bytes:
-    """Prometheus text of several registries."""
-    return b"".join(map(generate_latest, registries))

@@ -19,7 +19,7 @@ class WatchedWeb:
 
     def __init__(self, host: str, port: int) -> None:
         """Raises ``StartError``."""
-        self.health = Health()
+        self.health = Health("web")
         try:
             self._server = HealthServer(self.health, host, port)
         except OSError as error:
