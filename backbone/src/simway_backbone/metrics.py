@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-disable_created_metrics()  # a gauge beside every counter, which Prometheus has no use for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside every counter, which Prometheus has no use for
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.010, 0.025, 0.050, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
