@@ -294,3 +294,40 @@ def test_a_disk_is_full_and_has_room_again(tmp_path: Path, way: str) -> None:
     assert done.stdout.strip() in (
         f"before 9000 {TMPFS} No space left on device", f"before 9000 {RLIMIT} File too large",
     ), done  # fmt: skip
+
+
+FULL_LOG = """
+import pathlib, sys
+from simway_backbone import open_log
+from simway_backbone.log import LogUnavailable
+from simway_testing.fault_disk import TMPFS, Disk, private_mounts
+if private_mounts() != TMPFS:
+    sys.exit(77)
+folder = pathlib.Path(sys.argv[1])
+disk = Disk(folder, TMPFS, 30_000_000, lambda: [])
+url = f"sqlite:///{folder}"
+log = open_log(url, client_id="test")
+log.ensure_topics()
+log.close()
+disk.fill()
+def told(act):
+    try:
+        act(open_log(url, client_id="test"))
+    except LogUnavailable as error:
+        return "is full" in str(error) and str(folder) in str(error) or error
+    return "nothing was wrong"
+print(told(lambda log: log.append("uplink", 3, [(None, bytes(9_000))]).result(20)))
+print(told(lambda log: log.bounds("uplink")))
+disk.free()
+log = open_log(url, client_id="test")
+print(log.append("uplink", 3, [(None, b"there is room")]).result(20), log.bounds("uplink")[3])
+"""
+
+
+def test_a_full_disk_of_the_log_is_named_to_writers_and_readers(tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", FULL_LOG, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 77:
+        pytest.skip("no mount namespace may be had here, so no disk of its own")
+    assert done.stdout.splitlines() == ["True", "True", "0 (0, 1)"], done

@@ -25,6 +25,7 @@ from simway_testing.waiting import wait_for
 
 MASTER = bytes(range(32))
 START_S = 30
+ORPHANS_END_S = 12
 
 
 def free_port(kind=socket.SOCK_DGRAM):
@@ -304,6 +305,21 @@ def test_a_killed_parent_takes_its_workers_with_it_and_the_port_is_free_again(se
         worker.wait(20)
     server.start()
     server.device().attach()
+
+
+def test_workers_of_a_killed_parent_do_not_hold_the_port_while_they_wait_for_a_log_that_is_away(tmp_path):
+    server = Server(tmp_path)
+    env = {**server.env, "LOG_URL": f"kafka://127.0.0.1:{free_port(socket.SOCK_STREAM)}", "UDP_WORKERS": "2"}
+    process = subprocess.Popen([sys.executable, "-m", "simway_udp_server"], env=env, stderr=server.log_file)
+    wait_for(lambda: server.said().count("waiting for Kafka") >= 2, START_S, server.said)
+    workers = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait(10)
+    gone, alive = psutil.wait_procs(workers, timeout=ORPHANS_END_S)
+    for worker in alive:
+        worker.kill()
+    server.stop()
+    assert (len(gone), alive) == (2, []), server.said()
 
 
 def refused_start(env):

@@ -14,6 +14,7 @@ use* is the first that is not closed.
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from simway_backbone.log import LogDamaged, LogUnavailable
 
 CATALOG = "log.db"
 LEFT_OVER_MAX_BYTES = 65_536
+ROOM_MIN_BYTES = 65_536
+"""Less than this is a full disk: readers alone need 32 KiB."""
 FORMAT = 1
 """``user_version`` of catalog and segments."""
 
@@ -64,13 +67,27 @@ def readable_errors(path: Path) -> Iterator[None]:
             f"{path} is damaged ({error}); stop the services, then restore it from a backup, or move it away to lose what it held"
         ) from error
     except apsw.FullError as error:
-        raise LogUnavailable(f"the disk with {path} is full ({error}); make room, or lower the retention of the log") from error
+        raise _full(path, error) from error
     except apsw.BusyError as error:
         raise LogUnavailable(f"{path} stayed locked by another process ({error})") from error
     except sqlite.SqliteUnusable as error:
         raise (LogDamaged if "not an SQLite database" in str(error) else LogUnavailable)(str(error)) from error
     except (apsw.Error, OSError) as error:
+        if _has_no_room(path):
+            raise _full(path, error) from error
         raise LogUnavailable(f"{path}: {error}; check the disk and the file's permissions") from error
+
+
+def _full(path: Path, error: Exception) -> LogUnavailable:
+    return LogUnavailable(f"the disk with {path} is full ({error}); make room, or lower the retention of the log")
+
+
+def _has_no_room(path: Path) -> bool:
+    """SQLite tells a full disk as an I/O error where it cannot even make the file that its readers share."""
+    try:
+        return shutil.disk_usage(path.parent).free < ROOM_MIN_BYTES
+    except OSError:
+        return False
 
 
 class Segment:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import apsw
@@ -32,6 +32,9 @@ class Acts:
         self._lock: apsw.Connection | None = None
         self.bad_input = BadInput(house)
         self.under_fault: set[str] = set()
+        self.complaints: list[str] = []
+        self._servers = ThreadPoolExecutor(len(house.servers) or 1)
+        """Its threads live as long as the run: a server ends with the thread that started it."""
 
     def begin(self, fault: Fault) -> None:
         """Breaks it. Raises ``AssertionError`` where something does not even break as it should."""
@@ -45,9 +48,13 @@ class Acts:
         """Undoes it, as a supervisor, an operator with a full disk, or time would. A server comes back in a thread of its own."""
         _, end = self._of(fault)
         if fault.target in self._house.servers:
-            threading.Thread(target=self._end, args=(end, fault), daemon=True).start()
+            self._servers.submit(self._end, end, fault).add_done_callback(self._note)
         else:
             self._end(end, fault)
+
+    def _note(self, future: Future[None]) -> None:
+        if error := future.exception():
+            self.complaints.append(f"a server did not come back: {error}")
 
     def _end(self, end: Callable[[Fault], None], fault: Fault) -> None:
         end(fault)
@@ -56,6 +63,7 @@ class Acts:
     def close(self) -> None:
         """Undoes what may still be on."""
         self.bad_input.close()
+        self._servers.shutdown(cancel_futures=True)
         self._unlock()
         for disk in self._house.disks.values():
             with suppress(OSError):

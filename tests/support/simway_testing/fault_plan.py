@@ -18,12 +18,19 @@ BEGIN_S = 2.0
 APART_S = 1.0
 """Between two faults on one target, at least: as long as it takes until it does something."""
 
+PATH = ("network", "udp-server", "broker", "log")
+"""Where a fault keeps every reading from arriving."""
+BREATH_S = 5.0
+"""So long after the last such fault the next one begins, mostly: what never flows cannot be lost."""
+BREATHLESS = 0.3
+"""The share of those that do not wait."""
+
 Quotas = dict[tuple[str, str], int]
 """How many faults of a kind, by (kind, target)."""
 
 LASTS_S = {
-    "kill": (0.2, 2.5), "restart": (0.0, 0.5), "stop": (2.0, 7.0), "full": (3.0, 6.0), "read-only": (3.0, 6.0),
-    "locked": (3.0, 7.0), "cut": (4.0, 9.0), "storm": (4.0, 9.0), "rebind": (0.0, 0.0), "corrupt": (0.0, 0.0),
+    "kill": (0.2, 2.5), "restart": (0.0, 0.5), "stop": (2.0, 5.0), "full": (3.0, 6.0), "read-only": (3.0, 6.0),
+    "locked": (3.0, 7.0), "cut": (3.0, 6.0), "storm": (4.0, 8.0), "rebind": (0.0, 0.0), "corrupt": (0.0, 0.0),
     "refused": (0.0, 0.0), "half-line": (0.0, 0.0),
 }  # fmt: skip
 SILENT_S = (SESSION_TIMEOUT_S + 1.5, SESSION_TIMEOUT_S + 5.0)
@@ -98,12 +105,16 @@ def plan_of(seed: int, pair: str, *, short: bool = False) -> Plan:
     pause_s = (0.4, 1.6) if short else (1.0, 4.0)
     free_s: dict[str, float] = {}
     faults: list[Fault] = []
-    at_s = BEGIN_S
+    at_s = path_free_s = BEGIN_S
     for kind, role in wanted:
         target = _target(rng, kind, role, load, pair)
         at_s += rng.uniform(*pause_s)
         for_s = rng.uniform(*_lasts(kind, target))
         begin_s = max(at_s, free_s.get(target, 0.0))
+        if target in PATH and for_s:
+            if rng.random() >= BREATHLESS:
+                begin_s = max(begin_s, path_free_s)
+            path_free_s = max(path_free_s, begin_s + for_s + BREATH_S)
         free_s[target] = begin_s + for_s + APART_S
         faults.append(Fault(round(begin_s, 2), kind, target, round(for_s, 2)))
     return Plan(seed, pair, short, load, tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.target))))

@@ -217,6 +217,7 @@ class Run:
 
     def _compare(self) -> None:
         house, result = self._house, self.result
+        result.complaints += self._acts.complaints
         found, letters, strange = found_of(house)
         for name, device in house.devices.items():
             result.sums.add(device.journal(), found[name])

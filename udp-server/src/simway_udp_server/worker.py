@@ -11,10 +11,12 @@ SIGTERM): no more datagrams -> sessions end -> the batcher's last flush, its ACK
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -250,8 +252,31 @@ class Worker:
         return True
 
     async def _until_there(self, step: Callable[[], bool]) -> None:
-        while not await asyncio.to_thread(step):
-            pass
+        """Repeats a step that blocks, in a thread that keeps the worker from nothing: a log that is away is waited for for a
+        minute at a time, and the end of the worker shall not wait for it.
+        """
+        there: asyncio.Future[None] = self._loop.create_future()
+
+        def settle(error: Exception | None) -> None:
+            if there.done():
+                return
+            if error is None:
+                there.set_result(None)
+            else:
+                there.set_exception(error)
+
+        def repeat() -> None:
+            failed = None
+            try:
+                while not self._stop.is_set() and not step():
+                    pass
+            except Exception as error:
+                failed = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the worker has ended meanwhile
+                self._loop.call_soon_threadsafe(settle, failed)
+
+        threading.Thread(target=repeat, name="until-there", daemon=True).start()
+        await there
 
     async def _follow(self, topic: str, take: Callable[[Any, int], None], *, patience_s: float, since_us: int = 0) -> None:
         follower = Follower(
