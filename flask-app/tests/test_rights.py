@@ -65,6 +65,7 @@ def test_what_is_no_signature_is_none(signature: str) -> None:
         (right(), {"partition": 3, "writer": KEY.writer}, None),
         (right(expires_us=NOW_US), {"current": right(expires_us=NOW_US + 9)}, Refusal.EXPIRED),
         (right(), {"current": right(expires_us=NOW_US + 9)}, None),
+        (right(), {"current": right(expires_us=NOW_US - 1)}, Refusal.EXPIRED),
         (right(), {"public_key": None}, Refusal.UNKNOWN_WRITER),
         (right(), {"public_key": OTHER.public_key}, Refusal.FORGED),
         (right(), {"public_key": "no key"}, Refusal.FORGED),

@@ -120,6 +120,8 @@ def _judge_number(right: Right, current: Right | None, now_us: int) -> Refusal |
     granted = current is not None and (right.number, right.writer, right.granted_us) == (
         current.number, current.writer, current.granted_us,
     )  # fmt: skip
-    if current is None or not granted or right.expires_us > current.expires_us:
+    if current is None or not granted:
         return Refusal.FORGED
-    return Refusal.EXPIRED if right.expires_us <= now_us else None
+    if min(right.expires_us, current.expires_us) <= now_us:
+        return Refusal.EXPIRED
+    return Refusal.FORGED if right.expires_us > current.expires_us else None

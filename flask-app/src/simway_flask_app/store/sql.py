@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
@@ -78,9 +78,9 @@ class SqlStore(
         """The recorder's way in."""
         return UplinkWriter(self._database)
 
-    def write_rights(self, key: WriterKey) -> WriteRights:
-        """What a recorder may write, once it was granted."""
-        return WriteRights(self._database, key)
+    def write_rights(self, key: WriterKey, *, now_us: Callable[[], int] | None = None) -> WriteRights:
+        """What a recorder may write, once it was granted. ``now_us``: a clock in the place of the store's, for tests."""
+        return WriteRights(self._database, key, now_us=now_us)
 
     def close(self) -> None:
         """See ``port.WebStore``."""
