@@ -82,6 +82,11 @@ RIGHTS_LOST = Counter(
 )
 """``reason``: superseded (another recorder has it), expired."""
 DEAD_LETTERS = Counter("simway_dead_letters", "Readings and messages put aside", ["source", "reason"])
+LEDGER_READINGS = Gauge("simway_ledger_readings", "Readings of all devices by what became of them: the loss ledger", ["outcome"])
+"""``outcome``: sent, which is the sum of stored, duplicate, conflict, rejected, dropped and missing; redelivered, beside it."""
+LEDGER_DEVICES = Gauge("simway_ledger_devices", "Devices that ever sent anything")
+LEDGER_INCOMPLETE = Gauge("simway_ledger_missing_devices", "Devices of which readings are missing")
+LEDGER_UNBALANCED = Gauge("simway_ledger_unbalanced_devices", "Devices whose ledger does not balance: 0, or Simway has a defect")
 OUTBOX_ROWS = Gauge("simway_store_outbox_rows", "Rows of the store's outbox that are not in the log yet")
 LIVE_PUSHES = Counter("simway_grafana_pushes", "Requests to Grafana Live", ["outcome"])
 LIVE_DROPPED = Counter("simway_grafana_dropped_readings", "Readings not pushed to Grafana Live because it was slow or away")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,7 +15,7 @@ from simway_backbone.service import Service, StartError, run_service
 from simway_backbone.settings import SettingError, read_secret
 from simway_backbone.tracing import open_tracer
 
-from simway_flask_app import init
+from simway_flask_app import init, letter_keeper
 from simway_flask_app.anchors import PERIOD_S as ANCHOR_PERIOD_S
 from simway_flask_app.anchors import Anchors
 from simway_flask_app.audits import PERIOD_S as AUDITS_PERIOD_S
@@ -25,12 +25,13 @@ from simway_flask_app.device_events import DeviceEvents
 from simway_flask_app.dispatcher import CONSUMER as DISPATCHER
 from simway_flask_app.dispatcher import TOPIC as EVENTS
 from simway_flask_app.dispatcher import Dispatcher
+from simway_flask_app.gauges import LOSS_PERIOD_S, LedgerGauges, LossGauges
 from simway_flask_app.gauges import PERIOD_S as GAUGES_PERIOD_S
-from simway_flask_app.gauges import LedgerGauges
 from simway_flask_app.lag import LagGauges
+from simway_flask_app.letter_keeper import LetterKeeper
 from simway_flask_app.overdue import PERIOD_S as OVERDUE_PERIOD_S
 from simway_flask_app.overdue import refresh_overdue
-from simway_flask_app.periodic import Periodic
+from simway_flask_app.periodic import JOIN_S, Periodic
 from simway_flask_app.recorder import CONSUMER, TOPIC, Committed, Recorder, spare_the_collector
 from simway_flask_app.rights import WriterKey
 from simway_flask_app.settings import (
@@ -182,6 +183,8 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     store = _open_store(service, settings.store)
     opened = _open_log(service, settings.log_url, "dispatcher")
     _repeat(service, "gauges", LedgerGauges(store, now_us=now_us).measure, GAUGES_PERIOD_S)
+    _repeat(service, "loss", LossGauges(store).measure, LOSS_PERIOD_S)
+    _keep_letters(service, store, opened)
     events = DeviceEvents(master_secret, on_alarm=metrics.COUNTER_ALARMS.inc)
     anchors = Anchors(store, Signer.of(master_secret), events.noted, now_us=now_us)
     _repeat(service, "anchors", anchors.anchor, ANCHOR_PERIOD_S)
@@ -195,6 +198,20 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
     )
     _repeat(service, "lag", lag.measure, GAUGES_PERIOD_S)
     dispatcher.run()
+
+
+def _keep_letters(service: Service, store: SqlStore, opened: Log) -> None:
+    """Follows the topic of dead letters in a thread of its own, and measures how far."""
+    consumer, topic = letter_keeper.CONSUMER, letter_keeper.TOPIC
+    gone = metrics.RECORDS_GONE.labels(consumer, topic).inc
+    keeper = LetterKeeper(opened, store, stopping=service.stopping, on_missing=gone)
+    thread = Thread(target=keeper.run, name="letters", daemon=True)
+    service.defer(lambda: thread.join(JOIN_S))
+    thread.start()
+    lag = LagGauges(
+        opened, consumer, topic, positions=lambda: keeper.positions, newest_us=lambda: keeper.newest_us, now_us=now_us
+    )
+    _repeat(service, "letters lag", lag.measure, GAUGES_PERIOD_S)
 
 
 def _open_store(service: Service, settings: StoreSettings, name: str = "simway") -> SqlStore:

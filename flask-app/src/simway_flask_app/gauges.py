@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from simway_backbone import metrics
 from sqlalchemy import Connection, func, select
 
@@ -13,7 +14,10 @@ from simway_flask_app.store.schema import alarms, command_history, commands, out
 from simway_flask_app.store.sql import SqlStore
 from simway_flask_app.twin import Kind
 
+log = structlog.get_logger()
+
 PERIOD_S = 5.0
+LOSS_PERIOD_S = 15.0
 OPEN = (State.QUEUED, *LAPSING, State.UNKNOWN)
 _ENDS = FINAL | {State.EXPIRED, State.CANCELLED}
 
@@ -49,6 +53,26 @@ class LedgerGauges:
                 if row.state != row.before:
                     _count(row)
         self._seq = newest
+
+
+class LossGauges:
+    """``measure`` sets the gauges of the loss ledger: one look at the counts of all devices."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    def measure(self) -> None:
+        """Raises ``StoreError``."""
+        found = self._store.fleet_loss(limit=1)
+        totals = found.totals
+        for name in ("sent", "stored", "duplicate", "conflict", "dropped", "missing", "redelivered"):
+            metrics.LEDGER_READINGS.labels(name).set(getattr(totals, name))
+        metrics.LEDGER_READINGS.labels("rejected").set(sum(totals.rejected.values()))
+        metrics.LEDGER_DEVICES.set(found.devices)
+        metrics.LEDGER_INCOMPLETE.set(found.incomplete)
+        metrics.LEDGER_UNBALANCED.set(found.unbalanced)
+        if found.unbalanced:
+            log.error("the loss ledger does not balance; ask /api/v1/loss?only=unbalanced for the devices", devices=found.unbalanced)
 
 
 def _measure_alarms(connection: Connection) -> None:

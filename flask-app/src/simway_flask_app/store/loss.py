@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simway_protocol.identity import partition_of
-from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, case, func, select
 
 from simway_flask_app.store import accounts
 from simway_flask_app.store.bookkeeping import Balance, DeviceLoss, EpochLoss, FleetLoss, LogGap, LossLedger, Only
@@ -27,6 +27,40 @@ _LARGE = (_C.highest, _C.missing_count, _C.dropped_count)
 _HALF_BITS = 32
 UNBALANCED = _C.highest != _C.stored + _C.duplicate + _C.conflict + _C.rejected + _C.missing_count + _C.dropped_count
 _COUNTS = ("stored", "duplicate", "conflict", "redelivered")
+
+
+def _by_device() -> Select[Any]:
+    """One row a device: its sums, how many epochs it has, whether one is unbalanced, whether something is missing."""
+    flags = [_any(UNBALANCED).label("unbalanced"), _any(_C.missing_count > 0).label("incomplete")]
+    sums = [func.sum(column).label(column.name) for column in _SMALL]
+    sums += [part.label(f"{column.name}_{half}") for column in _LARGE for half, part in _halves(column)]
+    return select(_C.device, func.count().label("epochs"), *flags, *sums).group_by(_C.device)
+
+
+def _totals() -> Select[Any]:
+    each = _by_device().subquery()
+    names = [name for name in each.c.keys() if name not in {"device", "epochs"}]  # noqa: SIM118
+    return select(func.count().label("devices"), *(func.sum(each.c[name]).label(name) for name in names)).select_from(each)
+
+
+def _pages() -> dict[Only | None, Select[Any]]:
+    page = _by_device().where(_C.device > bindparam("after")).order_by(_C.device).limit(bindparam("limit"))
+    return {
+        None: page, "unbalanced": page.having(_any(UNBALANCED) == 1), "missing": page.having(_any(_C.missing_count > 0) == 1),
+    }  # fmt: skip
+
+
+def _any(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.max(case((condition, 1), else_=0))
+
+
+def _halves(column: Column[int]) -> Iterable[tuple[str, ColumnElement[int]]]:
+    yield "high", func.sum(column.bitwise_rshift(_HALF_BITS))
+    yield "low", func.sum(column.bitwise_and((1 << _HALF_BITS) - 1))
+
+
+_TOTALS, _PAGES = _totals(), _pages()
+"""Made once: SQLAlchemy takes longer to put them together than SQLite takes to answer them for some hundred devices."""
 
 
 class Loss:
@@ -48,7 +82,7 @@ class Loss:
         """See ``bookkeeping.Bookkeeping``."""
         with self._database.snapshot() as connection:
             totals, counts = fleet_totals(connection)
-            rows = connection.execute(_page(limit + 1, after, only)).all()
+            rows = connection.execute(_PAGES[only], {"after": after, "limit": limit + 1}).all()
             refused = _refused_by_device(connection, [row.device for row in rows[:limit]])
             gaps = _gaps(connection)
         page = [
@@ -61,34 +95,9 @@ class Loss:
 
 def fleet_totals(connection: Connection) -> tuple[Balance, dict[str, int]]:
     """The balance of all devices; how many ``devices`` there are, are ``unbalanced`` and ``incomplete``. Within one snapshot."""
-    each = _by_device().subquery()
-    columns = [func.sum(each.c[name]).label(name) for name in each.c.keys() if name not in {"device", "epochs"}]  # noqa: SIM118
-    row = connection.execute(select(func.count().label("devices"), *columns).select_from(each)).one()._mapping
+    row = connection.execute(_TOTALS).one()._mapping
     counts = {name: int(row[name] or 0) for name in ("devices", "unbalanced", "incomplete")}
     return Balance(**_sums(row, _refused(connection))), counts
-
-
-def _by_device() -> Select[Any]:
-    """One row a device: its sums, how many epochs it has, whether one is unbalanced, whether something is missing."""
-    flags = [_any(UNBALANCED).label("unbalanced"), _any(_C.missing_count > 0).label("incomplete")]
-    sums = [func.sum(column).label(column.name) for column in _SMALL]
-    sums += [part.label(f"{column.name}_{half}") for column in _LARGE for half, part in _halves(column)]
-    return select(_C.device, func.count().label("epochs"), *flags, *sums).group_by(_C.device)
-
-
-def _page(limit: int, after: str, only: Only | None) -> Select[Any]:
-    query = _by_device().where(_C.device > after).order_by(_C.device).limit(limit)
-    wanted = {"unbalanced": UNBALANCED, "missing": _C.missing_count > 0}
-    return query if only is None else query.having(_any(wanted[only]) == 1)
-
-
-def _any(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.max(case((condition, 1), else_=0))
-
-
-def _halves(column: Column[int]) -> Iterable[tuple[str, ColumnElement[int]]]:
-    yield "high", func.sum(column.bitwise_rshift(_HALF_BITS))
-    yield "low", func.sum(column.bitwise_and((1 << _HALF_BITS) - 1))
 
 
 def _sums(row: Mapping[Any, Any], refused: Mapping[str, int]) -> dict[str, Any]:

@@ -89,14 +89,11 @@ class Sequence:
         return fresh
 
     def doubtful(self, first: int, last: int) -> int:
-        """How many of ``first..last``, its first ones, lie below the floor, if some number is still to come there.
-
-        Ask before ``take``. Each of them is new as long as ``fill`` says so; none is when this is 0.
-        """
-        return max(0, min(last, self.floor) - first + 1) if self.missing_below or self.dropped_below else 0
+        """How many of ``first..last``, its first ones, lie up to the floor. Ask before ``take``, which leaves them out."""
+        return max(0, min(last, self.floor) - first + 1)
 
     def fill(self, total: int) -> int:
-        """Notes that up to ``total`` numbers below the floor came after all; gives how many of them could be new."""
+        """Notes that ``total`` numbers up to the floor came after all; gives how many of them can be new: those still to come."""
         missing = min(self.missing_below, total)
         dropped = min(self.dropped_below, total - missing)
         self.missing_below -= missing
