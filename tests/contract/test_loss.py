@@ -21,8 +21,8 @@ from simway_protocol.identity import partition_of
 from simway_protocol.limits import SEQUENCE_MAX
 from simway_protocol.messages import Range, Uplink
 from simway_protocol.readings import Reading
-from simway_testing.stores import EPOCH, T0_US, UplinkLog, letters_of, uplink
-from sqlalchemy import text, update
+from simway_testing.stores import T0_US, UplinkLog, letters_of, uplink
+from sqlalchemy import update
 
 EPOCHS = ("00aa", "00bb")
 NUMBERS = st.integers(1, 40)
@@ -121,7 +121,9 @@ class Deliveries(RuleBasedStateMachine):
             self.model.take(message)
 
     def copy(self, message: Uplink) -> Uplink:
-        return Uplink(self.device, "udp", T0_US, message.epoch, message.first_seq, message.readings, message.dropped, message.rejected)
+        return Uplink(
+            self.device, "udp", T0_US, message.epoch, message.first_seq, message.readings, message.dropped, message.rejected
+        )
 
     def message(self, epoch: str, span: Range, dropped: Sequence[Range] = (), rejected: Sequence[Range] = ()) -> Uplink:
         readings = [reading_of(number) for number in range(span[0], span[1] + 1)]
@@ -164,8 +166,8 @@ class Deliveries(RuleBasedStateMachine):
     @rule(span=SPANS)
     def fail(self, span: Range) -> None:
         """A transaction that does not come about leaves nothing, in the store or in the writer."""
+        stale = {0: (self.next + 5, self.next + 6)}
         with pytest.raises(PositionMoved):
-            stale = {0: (self.next + 5, self.next + 6)}
             self.writer.store([self.message(EPOCHS[0], span)], self.follower, stale, now_us=T0_US)
 
     @invariant()
@@ -238,3 +240,95 @@ def test_gaps_beyond_the_limit_lose_detail_and_nothing_else(store: SqlStore, mon
     monkeypatch.setattr(ranges, "GAPS_MAX", 3)
     Deliveries.store = store
     run_state_machine_as_test(ManyGaps, settings=SETTINGS)
+
+
+# --- the fleet -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sender_that_numbers_nothing_counts_what_was_accepted(store: SqlStore, log: UplinkLog, device: str) -> None:
+    log.store(uplink(device, None, ("t", T0_US, 1.0), ("t", T0_US, 1.0), rejected=[(0, 2, "bad_unit")]))
+    [one] = store.loss_ledger(device).epochs
+    assert (one.epoch, one.sent, one.stored, one.duplicate, one.rejected) == ("", 5, 1, 1, {"bad_unit": 3})
+
+
+def test_what_still_waits_in_the_outbox_is_not_missing_until_a_later_one_comes(
+    store: SqlStore, log: UplinkLog, device: str
+) -> None:
+    log.store(uplink(device, 1, ("t", T0_US, 1.0)))
+    assert (store.loss_ledger(device).sent, store.loss_ledger(device).missing) == (1, 0)
+    log.store(uplink(device, 5, ("t", T0_US + 5, 1.0)))
+    assert (store.loss_ledger(device).sent, store.loss_ledger(device).missing) == (5, 3)
+
+
+def test_the_fleet_comes_in_pages_and_by_what_is_wrong_with_it(store: SqlStore, log: UplinkLog, device: str) -> None:
+    names = [f"{device}-{n}" for n in range(3)]
+    before = store.fleet_loss(limit=1)
+    log.store(uplink(names[0], 1, ("t", T0_US, 1.0)), uplink(names[1], 4, ("t", T0_US, 1.0), rejected=[(3, 3, "too_old")]))
+    log.store(uplink(names[2], 1, ("t", T0_US, 1.0)), uplink(names[2], 9, ("t", T0_US, 2.0), epoch="00ff"))
+    first = store.fleet_loss(limit=2, after=device)
+    assert ([row.device for row in first.page], first.more) == (names[:2], True)
+    assert [(row.sent, row.stored, row.missing, row.rejected, row.epochs) for row in first.page] == [
+        (1, 1, 0, {}, 1), (4, 1, 2, {"too_old": 1}, 1),
+    ]  # fmt: skip
+    second = store.fleet_loss(limit=2, after=names[1])
+    assert second.page[0] == store.fleet_loss(limit=1, after=names[1], only="missing").page[0]
+    assert (second.page[0].device, second.page[0].epochs, second.page[0].conflict) == (names[2], 2, 1)
+    missing = store.fleet_loss(limit=2, after=device, only="missing")
+    assert [row.device for row in missing.page] == names[1:]
+    after = store.fleet_loss(limit=1)
+    assert (after.devices - before.devices, after.incomplete - before.incomplete, after.unbalanced) == (3, 2, 0)
+    assert after.totals.sent - before.totals.sent == 1 + 4 + 1 + 9
+    assert after.totals.balanced
+
+
+def test_a_ledger_that_does_not_balance_is_found(store: SqlStore, log: UplinkLog, device: str) -> None:
+    """Nothing of ours makes one: the row is changed by hand."""
+    log.store(uplink(device, 1, ("t", T0_US, 1.0)))
+    for stored, unbalanced in ((2, [device]), (1, [])):
+        with store.transaction() as connection:
+            connection.execute(update(epochs).where(epochs.c.device == device).values(stored=stored))
+        assert [row.device for row in store.fleet_loss(after=device[:-1], only="unbalanced").page] == unbalanced
+        assert store.fleet_loss(limit=1).unbalanced == len(unbalanced)
+        assert store.loss_ledger(device).balanced == (not unbalanced)
+
+
+def test_numbers_as_high_as_they_go_are_summed(store: SqlStore, log: UplinkLog, device: str) -> None:
+    """1,100 epochs of 2^53 are more than 2^63."""
+    before, high = store.fleet_loss(limit=1).totals, SEQUENCE_MAX - 1
+    log.store(*(uplink(device, high, ("t", T0_US + n, 1.0), epoch=f"{n:016x}") for n in range(1_100)))
+    [row] = store.fleet_loss(limit=1, after=device[:-1]).page
+    assert (row.sent, row.missing, row.stored, row.all_balanced) == (1_100 * high, 1_100 * (high - 1), 1_100, True)
+    assert store.fleet_loss(limit=1).totals.sent == before.sent + 1_100 * high
+
+
+def test_what_retention_of_the_log_took_stands_beside_the_ledger(store: SqlStore, log: UplinkLog, device: str) -> None:
+    mine = partition_of(device)
+    log.store(gaps=[Gap(mine, 5, 9), Gap(mine + 1, 7, 7)])
+    log.store(gaps=[Gap(mine, 12, 12)])
+    found = [(gap.partition, gap.first_offset, gap.last_offset) for gap in store.loss_ledger(device).log_gaps]
+    assert found[:2] == [(mine, 12, 12), (mine, 5, 9)]
+    assert (mine + 1, 7, 7) in [(gap.partition, gap.first_offset, gap.last_offset) for gap in store.fleet_loss(limit=1).log_gaps]
+
+
+def test_it_balances_at_every_moment_of_a_recorder_that_goes_on(store: SqlStore, device: str) -> None:
+    """An answer is of one moment: readings, ranges and reasons that come from different ones would not add up."""
+    stop, failed = threading.Event(), []
+
+    def record() -> None:
+        log, first = UplinkLog(store), 1
+        while not stop.is_set() and first < 20_000:
+            rejected = [(first + 3, first + 4, f"reason_{first % 5}")]
+            log.store(uplink(device, first, ("t", T0_US + first, 1.0), rejected=rejected, dropped=[(first + 6, first + 6)]))
+            first += 9
+
+    thread = threading.Thread(target=record)
+    thread.start()
+    try:
+        for _ in range(60):
+            ledger, fleet = store.loss_ledger(device), store.fleet_loss(limit=1, after=device[:-1])
+            failed += [one for one in (ledger, *ledger.epochs, fleet.totals, *fleet.page) if not one.balanced]
+    finally:
+        stop.set()
+        thread.join(30)
+    assert failed == []
+    assert store.loss_ledger(device).sent > 0

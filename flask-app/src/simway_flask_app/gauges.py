@@ -72,7 +72,9 @@ class LossGauges:
         metrics.LEDGER_INCOMPLETE.set(found.incomplete)
         metrics.LEDGER_UNBALANCED.set(found.unbalanced)
         if found.unbalanced:
-            log.error("the loss ledger does not balance; ask /api/v1/loss?only=unbalanced for the devices", devices=found.unbalanced)
+            log.error(
+                "the loss ledger does not balance; ask /api/v1/loss?only=unbalanced for the devices", devices=found.unbalanced
+            )
 
 
 def _measure_alarms(connection: Connection) -> None:

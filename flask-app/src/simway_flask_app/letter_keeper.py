@@ -1,7 +1,7 @@
 """Topic ``dead-letter`` into the store, each letter once: what gateways put aside can then be listed and replayed.
 
-Positions are kept in the store, in the transaction of the letters. The store's own letters, which are on the topic for others, are
-passed over. It is a reader beside the dispatcher's work and never holds that up.
+Positions are kept in the store, in the transaction of the letters. The store's own letters, which are on the topic for
+others, are passed over. It is a reader beside the dispatcher's work and never holds that up.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simway_protocol.identity import partition_of
-from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, case, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, case, func, literal_column, select
 
 from simway_flask_app.store import accounts
 from simway_flask_app.store.bookkeeping import Balance, DeviceLoss, EpochLoss, FleetLoss, LogGap, LossLedger, Only
@@ -34,7 +34,8 @@ def _by_device() -> Select[Any]:
     flags = [_any(UNBALANCED).label("unbalanced"), _any(_C.missing_count > 0).label("incomplete")]
     sums = [func.sum(column).label(column.name) for column in _SMALL]
     sums += [part.label(f"{column.name}_{half}") for column in _LARGE for half, part in _halves(column)]
-    return select(_C.device, func.count().label("epochs"), *flags, *sums).group_by(_C.device)
+    columns: list[Any] = [_C.device, func.count().label("epochs"), *flags, *sums]
+    return select(*columns).group_by(_C.device)
 
 
 def _totals() -> Select[Any]:
@@ -55,7 +56,7 @@ def _any(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _halves(column: Column[int]) -> Iterable[tuple[str, ColumnElement[int]]]:
-    yield "high", func.sum(column.bitwise_rshift(_HALF_BITS))
+    yield "high", func.sum(column.bitwise_rshift(literal_column("32")))
     yield "low", func.sum(column.bitwise_and((1 << _HALF_BITS) - 1))
 
 
