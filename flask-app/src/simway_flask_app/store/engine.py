@@ -53,9 +53,8 @@ class Database:
     def snapshot(self) -> Iterator[Connection]:
         """A connection for reading; all statements see the state of one moment."""
         with self.read() as connection:
-            connection.exec_driver_sql(
-                "BEGIN" if self.is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-            )
+            begin = "BEGIN" if self.is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+            connection.exec_driver_sql(begin)
             yield connection
 
     @contextmanager

@@ -41,7 +41,8 @@ def _by_device() -> Select[Any]:
 def _totals() -> Select[Any]:
     each = _by_device().subquery()
     names = [name for name in each.c.keys() if name not in {"device", "epochs"}]  # noqa: SIM118
-    return select(func.count().label("devices"), *(func.sum(each.c[name]).label(name) for name in names)).select_from(each)
+    columns: list[Any] = [func.count().label("devices"), *(func.sum(each.c[name]).label(name) for name in names)]
+    return select(*columns).select_from(each)
 
 
 def _pages() -> dict[Only | None, Select[Any]]:
