@@ -322,6 +322,40 @@ def test_workers_of_a_killed_parent_do_not_hold_the_port_while_they_wait_for_a_l
     assert (len(gone), alive) == (2, []), server.said()
 
 
+HANGING = """
+import os, socket, sys, time
+from simway_backbone.memory_log import MemoryLog
+from simway_udp_server.settings import Settings
+from simway_udp_server.worker import run_worker
+
+class Hanging(MemoryLog):
+    def close(self, timeout_s=5.0):
+        time.sleep(60)
+
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 0))
+udp.setblocking(False)
+control = socket.socket(fileno=int(sys.argv[1]))
+control.setblocking(False)
+run_worker(0, udp, control, Settings.from_env(os.environ), Hanging())
+"""
+
+
+def test_a_worker_whose_log_does_not_let_go_ends_all_the_same(tmp_path):
+    server = Server(tmp_path)
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-c", HANGING, str(there.fileno())]
+    with subprocess.Popen(command, env=server.env, stderr=server.log_file, pass_fds=[there.fileno()]) as process:
+        there.close()
+        assert here.recv(100_000), "its first report"
+        here.close()
+        try:
+            assert process.wait(ORPHANS_END_S + START_S) == 1
+        finally:
+            process.kill()
+            server.stop()
+
+
 def refused_start(env):
     return subprocess.run(
         [sys.executable, "-m", "simway_udp_server"], env=env, capture_output=True, text=True, timeout=30, check=False

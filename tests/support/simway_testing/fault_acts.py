@@ -57,8 +57,10 @@ class Acts:
             self.complaints.append(f"a server did not come back: {error}")
 
     def _end(self, end: Callable[[Fault], None], fault: Fault) -> None:
-        end(fault)
-        self.under_fault.discard(fault.target)
+        try:
+            end(fault)
+        finally:
+            self.under_fault.discard(fault.target)
 
     def close(self) -> None:
         """Undoes what may still be on."""

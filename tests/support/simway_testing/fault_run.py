@@ -123,7 +123,6 @@ class Run:
             act(fault)
         except AssertionError as error:
             self._complain(f"{fault}: {error}")
-            self._acts.under_fault.discard(fault.target)
 
     def _tend_until(self, clock: _Clock, end_s: float) -> None:
         while (left_s := end_s - clock.now_s()) > 0:

@@ -63,6 +63,8 @@ CLOCK_MARGIN_US = 60_000_000
 _OURS = ("simway_batch_", "simway_log_", "simway_consumer_", "simway_trace_")
 """Families of the process' registry that a worker sets; the others are ``Counts``."""
 FLUSH_DEADLINE_S, EVENTS_DEADLINE_S, LOG_DEADLINE_S = 3.0, 2.0, 2.0
+END_DEADLINE_S = 7.0
+"""Then it ends, whatever is still open: what was not acknowledged comes again. A parent would wait a second longer."""
 
 _log = structlog.get_logger("worker")
 
@@ -134,6 +136,7 @@ class Worker:
         for task in tasks:
             task.add_done_callback(self._task_ended)
         await self._stop.wait()
+        self._end_for_sure()
         for task in tasks:
             task.cancel()
         await self._close()
@@ -356,6 +359,12 @@ class Worker:
         return problems
 
     # --- the end -------------------------------------------------------------------------------------------------------------
+
+    def _end_for_sure(self) -> None:
+        """A log that does not answer may hold each step of the end up; a worker whose parent is gone holds the port."""
+        timer = threading.Timer(END_DEADLINE_S, os._exit, [1])
+        timer.daemon = True
+        timer.start()
 
     async def _close(self) -> None:
         self._loop.remove_reader(self._udp.fileno())
