@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simway_flask_app.store.writers import APPLICATION
-from simway_testing.fault_checks import Bucket, Found, Journal, Left, Stored, Sums, balanced, rollup_complaints
+from simway_testing.fault_checks import Bucket, Found, Journal, Left, Stored, Sums, balanced, rollup_complaints, unnamed
 from simway_testing.fault_disk import RLIMIT, TMPFS
 from simway_testing.fault_fence import Move
 from simway_testing.fault_fence import complaints as stale_writes
@@ -213,6 +213,13 @@ def test_a_stale_recorder_that_writes_is_seen() -> None:
     assert "by number 1 after 2" in stale_writes([moved(0, 4), taken, moved(9, 11)], set())[0]
     assert "did not go on at 4" in stale_writes([moved(0, 4), moved(3, 5)], set())[0]
     assert "moved no position" in stale_writes([moved(0, 4)], {1, 7})[0]
+
+
+def test_a_fault_that_nobody_speaks_of_is_named() -> None:
+    log = "the store is away; waiting detail='the database is not usable now: cannot execute INSERT in a read-only transaction'"
+    assert unnamed({"read-only database": 3, "kill web": 9}, {"recorder-2": log}) == []
+    assert "read-only" in unnamed({"read-only database": 3}, {"recorder-2": "", "web": log})[0]
+    assert unnamed({"read-only database": 2}, {}) == []
 
 
 # --- network and disks ---------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ and value must be in the store, once; rollups must say what the rows say; the le
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,32 @@ class Bucket(NamedTuple):
     first_us: int
     last: float
     last_us: int
+
+
+NAMES = {
+    "full device": ("fed-", r"outbox cannot be written.*(full|I/O)"),
+    "full log": ("", r"log.*(is full|I/O error)"),
+    "full database": ("recorder-", r"store.*(full|I/O error)"),
+    "full broker": ("", r"Kafka at .* does not answer"),
+    "kill broker": ("", r"Kafka at .* does not answer"),
+    "kill database": ("recorder-", r"store is away.*database is not usable"),
+    "locked database": ("recorder-", r"store is away.*locked"),
+    "read-only database": ("recorder-", r"store is away.*read-only"),
+}
+"""What must be named by whom, by fault and role: the beginning of the process's name, and how it says so."""
+SURELY_MET = 3
+"""So often a fault is injected before nobody can have slept through all of them."""
+
+
+def unnamed(faults: Mapping[str, int], logs: Mapping[str, str]) -> list[str]:
+    """Faults that no process spoke of. ``logs``: the output of each, by name."""
+    return [
+        f"{count} times {fault}, and nobody says {pattern!r}"
+        for fault, count in sorted(faults.items())
+        if count >= SURELY_MET and fault in NAMES
+        for begin, pattern in [NAMES[fault]]
+        if not any(re.search(pattern, text) for name, text in logs.items() if name.startswith(begin))
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import requests
 
 from simway_testing import fault_fence
 from simway_testing.fault_acts import Acts
-from simway_testing.fault_checks import Sums, balanced
+from simway_testing.fault_checks import Sums, balanced, unnamed
 from simway_testing.fault_device import Importing
 from simway_testing.fault_evidence import found_of
 from simway_testing.fault_house import House
@@ -103,6 +103,7 @@ class Run:
             self._tend_until(clock, at_s)
             if not begins:
                 self._guarded(self._acts.end, fault)
+                self._tend_while(lambda fault=fault: fault.target in self._acts.under_fault)
             elif fault.target in self._acts.under_fault:
                 heapq.heappush(due, (at_s + DEFERRED_S, next(order), True, fault))
             else:
@@ -128,6 +129,12 @@ class Run:
         while (left_s := end_s - clock.now_s()) > 0:
             self._tend()
             time.sleep(min(left_s, TEND_EVERY_S))
+
+    def _tend_while(self, condition: Callable[[], bool]) -> None:
+        """A server comes back in its own time; what is on stays on meanwhile."""
+        while condition():
+            self._tend()
+            time.sleep(TEND_EVERY_S)
 
     def _tend(self) -> None:
         """What a supervisor does: nothing, unless something ended that nobody ended, which is a complaint."""
@@ -227,7 +234,9 @@ class Run:
         if others := Counter(letter.reason for letter in letters if letter.reason not in known):
             result.complaints.append(f"dead letters that nobody asked for: {dict(others)}")
         result.datagrams = house.proxy.counts
-        result.refused_stale = sum(process.log.read_text().count(STALE) for process in house.processes.values())
+        logs = {name: process.log.read_text(errors="replace") for name, process in house.running_processes().items()}
+        result.refused_stale = sum(text.count(STALE) for text in logs.values())
+        result.complaints += unnamed(result.faults, logs)
         if house.plan.pair == KAFKA:
             moves, writes = fault_fence.seen(house.store_url)
             result.moves = len(moves)
