@@ -70,6 +70,7 @@ class Run:
         self._house, self._say = house, say
         self.result = Result()
         self._acts = Acts(house)
+        self._begun_s = 0.0
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_ledgers, name="ledgers", daemon=True)
 
@@ -95,7 +96,7 @@ class Run:
 
     def _break(self) -> None:
         """Faults begin in the plan's order and at its distances; an act that takes long moves all that come after it."""
-        order, clock = itertools.count(), _Clock()
+        order, clock, self._begun_s = itertools.count(), _Clock(), time.monotonic()
         due = [(fault.at_s, next(order), True, fault) for fault in self._house.plan.faults]
         heapq.heapify(due)
         while due:
@@ -107,17 +108,18 @@ class Run:
             elif fault.target in self._acts.under_fault:
                 heapq.heappush(due, (at_s + DEFERRED_S, next(order), True, fault))
             else:
-                self._tell(fault, clock.now_s())
+                self._tell(fault)
                 self._guarded(self._acts.begin, fault)
                 heapq.heappush(due, (at_s + fault.for_s, next(order), False, fault))
             clock.hold_at_most(at_s + LATE_MAX_S)
         self._tend_until(clock, clock.now_s() + CALM_AFTER_S)
         wait_for(lambda: not self._acts.under_fault, READY_WITHIN_S, lambda: f"undone: {self._acts.under_fault}")
 
-    def _tell(self, fault: Fault, now_s: float) -> None:
+    def _tell(self, fault: Fault) -> None:
         self.result.faults[f"{fault.kind} {_role(fault.target)}"] += 1
         number, count = self.result.faults.total(), len(self._house.plan.faults)
-        self._say(f"{number:>4}/{count} {now_s:>6.1f} s  {self._house.acknowledged():>7} acknowledged  {fault}")
+        wall_s = time.monotonic() - self._begun_s
+        self._say(f"{number:>4}/{count} {wall_s:>6.1f} s  {self._house.acknowledged():>7} acknowledged  {fault}")
 
     def _guarded(self, act: Callable[[Fault], None], fault: Fault) -> None:
         try:
