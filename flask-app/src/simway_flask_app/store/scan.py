@@ -38,9 +38,7 @@ class _Place(NamedTuple):
     begin_us: int
 
 
-def pages(
-    database: Database, source: Source, ids: Sequence[int], from_us: int | None, to_us: int | None, rows_max: int = PAGE_ROWS
-) -> Iterator[list[Any]]:
+def pages(database: Database, source: Source, ids: Sequence[int], from_us: int | None, to_us: int | None) -> Iterator[list[Any]]:
     """Pages of tuples with ``from_us <= time < to_us``, series by series as ``ids`` has them; no page is empty.
 
     Blocks on the database at each page, never holds it between. Raises ``StoreError``.
@@ -53,7 +51,7 @@ def pages(
     place = _Place(0, first_us)
     while place.at < len(ids):
         with database.read() as connection:
-            rows, place = step(connection, source, ids, place, first_us, last_us, rows_max)
+            rows, place = step(connection, source, ids, place, first_us, last_us, PAGE_ROWS)
         if rows:
             yield rows
 

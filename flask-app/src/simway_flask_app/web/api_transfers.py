@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import TypeVar
 
 import structlog
 from flask import Response, request
 from msgspec import structs
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from simway_flask_app import imports
 from simway_flask_app.csv_history import Shape
 from simway_flask_app.csv_records import BadFile
 from simway_flask_app.store.port import StoreError
-from simway_flask_app.store.questions import NamedRows
 from simway_flask_app.web import export_formats, limits, schemas_readings, times
 from simway_flask_app.web.context import services
 from simway_flask_app.web.export_formats import MEDIA_TYPES, TEXTS
 from simway_flask_app.web.problems import FieldError, Problem
 from simway_flask_app.web.routes import device_id, operations
+from simway_flask_app.web.transfers import Transfer
 
 log = structlog.get_logger(__name__)
 
+_T = TypeVar("_T")
 _READ_BYTES = 64 * 1024
 _FILES = (*MEDIA_TYPES.values(), "application/gzip")
 _FILE_HEADERS = {"Content-Disposition": "attachment, with a file name"}
@@ -85,22 +87,22 @@ def _export(devices: Sequence[str] | None, name: str, query: schemas_readings.Ex
     transfer = services().transfers.begin(request)
     response.call_on_close(transfer.end)
     try:
-        pages = _begun(store.export(devices, sensors=query.sensor, from_us=from_us, to_us=to_us))
+        pages = store.export(devices, sensors=query.sensor, from_us=from_us, to_us=to_us)
+        parts = export_formats.encoded(query.format, columns, _begun(pages))
+        response.response = _watched(_begun(export_formats.gzipped(parts) if packed else parts), transfer)
     except BaseException:
         transfer.end()
         raise
-    parts = export_formats.encoded(query.format, columns, pages)
-    response.response = _watched(export_formats.gzipped(parts) if packed else parts)
     return response
 
 
-def _begun(pages: Iterator[NamedRows]) -> Iterator[NamedRows]:
-    """``pages`` with the first one read: a database that is away is told in the answer's status."""
-    first = next(pages, None)
-    return pages if first is None else chain([first], pages)
+def _begun(items: Iterator[_T]) -> Iterator[_T]:
+    """``items`` with the first one made that holds anything: a database that is away is told in the answer's status."""
+    first = next((item for item in items if item), None)
+    return items if first is None else chain([first], items)
 
 
-def _watched(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _watched(parts: Iterator[bytes], transfer: Transfer) -> Iterator[bytes]:
     """What fails midway is raised into the server, which closes the connection without the last chunk."""
     try:
         for part in parts:
@@ -109,6 +111,8 @@ def _watched(parts: Iterator[bytes]) -> Iterator[bytes]:
     except StoreError as error:
         log.warning("web.export_broken_off", error=str(error))
         raise
+    finally:
+        transfer.end()
 
 
 @operations.add(
@@ -158,8 +162,17 @@ def _check_media() -> None:
 
 
 def _body() -> Iterator[bytes]:
-    while part := request.stream.read(_READ_BYTES):
-        yield part
+    """The body as it arrives. Raises a 400 ``Problem`` when it ends before its announced end: the server would not tell."""
+    read_bytes = 0
+    cut = Problem(400, "body_cut", "The body broke off. Send the file again: what is stored already comes as duplicates.")
+    try:
+        while part := request.stream.read(_READ_BYTES):
+            read_bytes += len(part)
+            yield part
+    except (OSError, ClientDisconnected) as error:
+        raise cut from error
+    if request.content_length is not None and read_bytes < request.content_length:
+        raise cut
 
 
 def _shown(device: str, report: imports.Report) -> schemas_readings.ImportReply:
