@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -332,3 +333,17 @@ def test_it_balances_at_every_moment_of_a_recorder_that_goes_on(store: SqlStore,
         thread.join(30)
     assert failed == []
     assert store.loss_ledger(device).sent > 0
+
+
+def test_old_counts_are_made_from_the_ranges_when_the_schema_grows(store: SqlStore, log: UplinkLog, device: str) -> None:
+    """As the migration does: columns at 0, ranges and reasons as they were."""
+    log.store(uplink(device, 5, ("t", T0_US, 1.0), dropped=[(1, 2)], rejected=[(9, 9, "too_old")]))
+    wanted = store.loss_ledger(device)
+    with store.transaction() as connection:
+        zeros = dict.fromkeys(("missing_count", "dropped_count", "rejected"), 0)
+        connection.execute(update(epochs).where(epochs.c.device == device).values(**zeros))
+    assert store.fleet_loss(limit=1).unbalanced == 1
+    with store.transaction() as connection:
+        import_module("simway_flask_app.store.migrations.versions.0007_books")._count(connection)
+    assert store.fleet_loss(limit=1).unbalanced == 0
+    assert store.loss_ledger(device) == wanted
