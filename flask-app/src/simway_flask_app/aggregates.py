@@ -147,17 +147,13 @@ _SIMPLE: dict[str, Callable[[Summary], Value | None]] = {
 
 def points(windows: Iterable[Summary], asked: Asked) -> list[dict[str, Any]]:
     """Each window as ``{"t": its start, name: value, ...}``; null for what a window does not have."""
-    simple = [(name, _SIMPLE[name]) for name in asked.names if name in _SIMPLE]
-    ranked = [name for name in asked.names if name not in _SIMPLE]
-    made = []
-    for window in windows:
-        point: dict[str, Any] = {"t": window.start_us}
-        for name, of in simple:
-            point[name] = of(window)
-        if ranked:
-            point.update(zip(ranked, window.ranks or [None] * len(ranked), strict=True))
-        made.append(point)
-    return made
+    ranked = iter(range(len(asked.ranks)))
+    columns = [(name, _SIMPLE[name] if name in _SIMPLE else _ranked(next(ranked))) for name in asked.names]
+    return [{"t": window.start_us} | {name: of(window) for name, of in columns} for window in windows]
+
+
+def _ranked(place: int) -> Callable[[Summary], float | None]:
+    return lambda window: window.ranks[place] if window.ranks else None
 
 
 def filled(
