@@ -13,7 +13,7 @@ import pytest
 import yaml
 from simway_testing import REPOSITORY
 
-SERVICES = ("simway_udp_server", "simway_flask_app", "simway_modem_client")
+SERVICES = ("simway_udp_server", "simway_flask_app", "simway_modem_client", "simway_cli")
 ROW = re.compile(r"^\| `(?P<name>[A-Z0-9_]+)` \| (?:`(?P<default>[^`]*)`)? ?\|", re.MULTILINE)
 
 

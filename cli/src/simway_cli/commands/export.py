@@ -103,6 +103,13 @@ def _to_stdout(run: Run, format_: str, path: str, query: dict[str, Any]) -> Exit
 
 def _copy(pieces: Iterator[bytes], out: BinaryIO, progress: Progress | None) -> None:
     for piece in pieces:
-        out.write(piece)
+        _write(out, piece)
         if progress is not None:
             progress.add(len(piece))
+
+
+def _write(out: BinaryIO, piece: bytes) -> None:
+    """All of it: with PYTHONUNBUFFERED standard output is a raw file, which may take less than it is given."""
+    left = memoryview(piece)
+    while left:
+        left = left[out.write(left) :]

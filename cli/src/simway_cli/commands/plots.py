@@ -17,9 +17,9 @@ POINTS_PER_COLUMN = 2
 
 def plot(run: Run, args: Arguments) -> Exit:
     """Draws one frame a sensor; windows when ``--window`` is given, else readings reduced to the terminal's width."""
-    if args.last is None and args.from_ is None and args.to is None:
-        args.last = HOUR_US
     width = run.screen.width or charts.WIDTH_DEFAULT
+    if args.last is None and args.from_ is None and args.to is None:
+        args.last = HOUR_US if args.window is None else args.window * width
     names = aggregates(args) if args.window is not None else ["value"]
     if args.window is not None:
         query = window_query(run, args) | {"fill": args.fill or "null"}

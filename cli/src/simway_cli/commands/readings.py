@@ -39,7 +39,11 @@ def add(where: Any) -> None:
     add_limit(parser, LIMIT_DEFAULT, "readings, the newest ones")
     what = parser.add_argument_group("what to show").add_mutually_exclusive_group()
     what.add_argument("--latest", action="store_true", help="the newest reading of each sensor")
-    what.add_argument("--plot", action="store_true", help="a plot for the terminal, one frame a sensor (default: the last hour)")
+    what.add_argument(
+        "--plot",
+        action="store_true",
+        help="a plot for the terminal, one frame a sensor (default: the last hour, or a window a column)",
+    )
     what.add_argument("--follow", action="store_true", help="readings as they come, until Ctrl-C; --last shows what was before")
     windows = parser.add_argument_group("windows")
     windows.add_argument("--window", type=duration, metavar="SPAN", help="one row a window of this length: 5s, 1m, 1h, 1d")
