@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simway_cli.commands.asking import short_number
 from simway_cli.errors import Exit
 
 
@@ -211,3 +212,23 @@ def test_a_narrow_terminal_is_kept_to(cli: Any) -> None:
         ["loss", "demo"],
     ):
         assert max(map(len, cli(*argv, COLUMNS="60").lines)) <= 60, argv
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (99.888888889, "99.8889"),
+        (61038145536.25, "61038145536"),
+        (0.000123456789, "0.000123457"),
+        (20.0, "20"),
+        (0.0, "0"),
+        (7, "7"),
+        (1e-9, "1e-09"),
+        (-1234.5, "-1234.5"),
+        (None, "-"),
+        ("text", "text"),
+        (True, "true"),
+    ],
+)
+def test_numbers_of_windows_are_short(value: Any, text: str) -> None:
+    assert short_number(value) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import floor, log10
 from typing import Any
 
 from simway_cli.client import device_path
@@ -24,6 +25,14 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def short_number(value: Any) -> str:
+    """A number to six digits, never as a power of ten where it can be helped: averages have more digits than meaning."""
+    if isinstance(value, bool) or not isinstance(value, float) or value == 0 or not 1e-6 < abs(value) < 1e15:
+        return value_text(value)
+    text = f"{value:.{max(0, 5 - floor(log10(abs(value))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def newest(run: Run, args: Arguments) -> tuple[list[Any], bool]:

@@ -185,7 +185,7 @@ def _list(run: Run, args: Arguments) -> Exit:
                 run.times.short(item["created_us"]),
                 item["kind"],
                 state(item["state"]),
-                _target(item),
+                _target_short(item),
                 item["reason"] or "-",
                 item["actor"],
             ]
@@ -198,6 +198,11 @@ def _list(run: Run, args: Arguments) -> Exit:
 def _target(command: Any) -> str:
     target = command["target"]
     return "-" if target is None else f"{target['provider']} {target['iccid']}".strip()
+
+
+def _target_short(command: Any) -> str:
+    target = command["target"]
+    return "-" if target is None else target["provider"] or target["iccid"]
 
 
 def _show(run: Run, args: Arguments) -> Exit:

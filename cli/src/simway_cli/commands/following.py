@@ -17,7 +17,7 @@ AWAY_MAX_S = 60.0
 """A server that is away for longer than this while a command is followed is given up."""
 GOOD = frozenset({"VERIFIED", "EXECUTED"})
 BAD = frozenset({"ROLLED_BACK", "FAILED", "EXPIRED", "CANCELLED"})
-EVIDENCE = ("answered in", "proof", "iccid_before", "iccid_after", "plmn", "cause")
+EVIDENCE = ("answered in", "proof", "plmn", "cause")
 
 
 def follow(run: Run, args: Arguments, command_id: str, *, wanted: frozenset[str] = GOOD) -> Exit:
@@ -89,4 +89,7 @@ def evidence(entry: Any) -> str:
     found = dict(entry["evidence"])
     if isinstance(found.get("rtt_us"), int):
         found["answered in"] = f"{found['rtt_us'] / 1000:.0f} ms"
-    return ", ".join(f"{name} {found[name]}" for name in EVIDENCE if found.get(name) not in (None, ""))
+    said = [f"{name} {found[name]}" for name in EVIDENCE if found.get(name) not in (None, "")]
+    if found.get("iccid_before") and found.get("iccid_after"):
+        said.append(f"{found['iccid_before']} -> {found['iccid_after']}")
+    return ", ".join(said)

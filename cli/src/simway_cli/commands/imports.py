@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from simway_cli.table import Cell, Column
 
 COUNTS = ("lines", "readings", "stored", "duplicate", "conflict", "refused", "empty")
 BAD_SHOWN = 20
+FLAGS = {"text": "--text", "open_end": "--open-end", "utc": "--utc-times"}
 
 
 def add(where: Any) -> None:
@@ -125,10 +127,17 @@ def _send(run: Run, path: str, query: dict[str, Any], part: Part, so_far: dict[s
     try:
         return run.client.upload(path, part.data, asked, "text/csv")
     except CliError as error:
+        error.args = (_as_flags(str(error)),)
         if part.first_line > 1:
             error.lines.append(f"lines 1 to {part.first_line - 1} are in ({so_far['stored']} readings stored)")
             error.hint = f"{error.hint} Give the same file again: what is in counts as duplicates.".strip()
         raise
+
+
+def _as_flags(text: str) -> str:
+    """The API's words for its parameters as those of the command line."""
+    text = re.sub(r"\b(time|sensor|value|unit|kind)_column\b", r"--\1-column", text)
+    return re.sub(r"\b(text|open_end|utc)=true", lambda found: FLAGS[found[1]], text)
 
 
 def _add(total: dict[str, Any], reply: Any) -> None:
@@ -163,7 +172,8 @@ def _show(run: Run, args: Arguments, total: dict[str, Any]) -> None:
         ]
         run.screen.line()
         run.screen.table(
-            columns, [[str(item["line"]), item["reason"], item["column"] or "-", item["detail"]] for item in bad[:BAD_SHOWN]]
+            columns,
+            [[str(item["line"]), item["reason"], item["column"] or "-", _as_flags(item["detail"])] for item in bad[:BAD_SHOWN]],
         )
     if rejected > BAD_SHOWN:
         run.screen.note(f"The first {min(BAD_SHOWN, len(bad))} of {rejected} bad lines; --json lists up to 100 a part.")

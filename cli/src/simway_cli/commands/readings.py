@@ -6,7 +6,7 @@ from typing import Any
 
 from simway_cli.client import device_path
 from simway_cli.commands import live, plots
-from simway_cli.commands.asking import aggregates, newest, none_text, point_us, value_text, window_query
+from simway_cli.commands.asking import aggregates, newest, none_text, point_us, short_number, value_text, window_query
 from simway_cli.errors import Exit, Usage
 from simway_cli.parsing import Arguments, Run, add_command, add_limit, add_range, duration, positive
 from simway_cli.table import Cell, Column
@@ -132,7 +132,7 @@ def _windows(run: Run, args: Arguments) -> Exit:
         return Exit.OK
     names = aggregates(args)
     rows = sorted(
-        (point_us(point), series["sensor"], series["unit"] or "", [value_text(point.get(name)) for name in names])
+        (point_us(point), series["sensor"], series["unit"] or "", [short_number(point.get(name)) for name in names])
         for series in body["series"]
         for point in series["points"]
     )
