@@ -19,7 +19,7 @@ import pytest
 from simway_cli.app import run
 from simway_testing import REPOSITORY
 from simway_testing.api import Api, other_profile
-from simway_testing.platform import DEMO_DEVICE, Front
+from simway_testing.platform import DEMO_DEVICE
 from simway_testing.waiting import wait_for
 
 PAGE = REPOSITORY / "docs" / "cli.md"
@@ -50,7 +50,7 @@ class Shell:
         }  # fmt: skip
 
     def type(self, line: str) -> list[str]:
-        """The lines that a command prints, on standard output and error. What needs no shell runs in this process: it is quicker."""
+        """The lines that a command prints, on both outputs. What needs no shell runs in this process: it is quicker."""
         if line.startswith("simway ") and not set(line) & set("|;<>&$"):
             printed = io.StringIO()
             run(shlex.split(line)[1:], self.environ, printed, printed)
@@ -63,9 +63,10 @@ class Shell:
 
     def run(self, *argv: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """One command line of ``simway``."""
-        command = [sys.executable, "-m", "simway_cli", *argv]
-        pipes = {"capture_output": True, "text": True, "timeout": COMMAND_S, "check": False}
-        return subprocess.run(command, cwd=self.folder, env=self.environ, **pipes, **more)
+        return subprocess.run(
+            [sys.executable, "-m", "simway_cli", *argv], cwd=self.folder, env=self.environ, capture_output=True, text=True,
+            timeout=COMMAND_S, check=False, **more,
+        )  # fmt: skip
 
     def json(self, *argv: str) -> Any:
         """What a command that must work answers with ``--json``."""
