@@ -16,9 +16,11 @@ from simway_backbone.memory_log import MemoryLog
 from simway_flask_app.recorder import Recorder
 from simway_flask_app.rights import WriterKey
 from simway_flask_app.store.port import StoredReading, StoreError, StoreUnavailable
+from simway_flask_app.store.positions import Follower
 from simway_flask_app.store.schema import dead_letters, log_gaps
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
+from simway_flask_app.store.writers import RightLost
 from simway_protocol.identity import partition_of
 from simway_protocol.messages import Uplink, UplinkBatch, encode
 from simway_protocol.readings import Reading
@@ -233,3 +235,42 @@ def test_stored_readings_become_objects_only_when_asked() -> None:
     lazy = StoredReadings([(7, T0_US, 1.0, 0, None, "V")], {7: ("d", "u")})
     assert len(lazy) == 1
     assert list(lazy) == [StoredReading("d", "u", T0_US, 1.0, "V")]
+
+
+def test_a_recorder_that_is_overtaken_writes_nothing_and_begins_anew(log: MemoryLog, store: SqlStore, device: str) -> None:
+    """The group still gives it the partition: it takes the right again, behind what the other wrote."""
+    lost: list[tuple[str, int]] = []
+    with Running(log, store, on_lost=lambda reason, count: lost.append((reason, count))) as running:
+        send(log, device, 1, 1.0)
+        await_that(lambda: values(store, device) == [1.0])
+        follower = Follower("recorder", log.identity("uplink"), "uplink")
+        other, rights = store.uplink_writer(), store.write_rights(WriterKey.make())
+        assert other.take_over(follower, range(24), rights)[partition_of(device)] == 1
+        send(log, device, 2, 2.0)
+        await_that(lambda: values(store, device) == [1.0, 2.0])
+        await_that(lambda: running.recorder.partitions == set(range(24)))
+    assert lost == [("superseded", 1)]
+    ledger = store.loss_ledger(device)
+    assert (ledger.stored, ledger.redelivered) == (2, 0)
+    with store.reading() as connection, pytest.raises(RightLost):
+        rights.check(connection, follower, {partition_of(device)})
+
+
+def test_rights_are_given_back_at_the_end(log: MemoryLog, store: SqlStore) -> None:
+    with Running(log, store) as running:
+        await_that(lambda: len(running.recorder.partitions) == 24)
+    (state,) = store.writers()
+    assert len(state.rights) == 24
+    assert all(right.expires_us <= state.now_us for right in state.rights)
+
+
+def test_two_recorders_share_the_partitions(log: MemoryLog, store: SqlStore, device: str) -> None:
+    with Running(log, store) as one:
+        await_that(lambda: len(one.recorder.partitions) == 24)
+        with Running(log, store) as other:
+            await_that(lambda: len(one.recorder.partitions) == len(other.recorder.partitions) == 12)
+            send(log, device, 1, 1.0)
+            await_that(lambda: values(store, device) == [1.0])
+        send(log, device, 2, 2.0)
+        await_that(lambda: values(store, device) == [1.0, 2.0])
+        await_that(lambda: len(one.recorder.partitions) == 24)
