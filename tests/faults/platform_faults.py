@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from simway_testing import REPOSITORY, Unavailable, scratch, strict
-from simway_testing.fault_disk import private_mounts
+from simway_testing.fault_disk import RLIMIT, private_mounts
 from simway_testing.fault_house import House, open_house
 from simway_testing.fault_plan import PAIRS, Plan, plan_of
 from simway_testing.fault_run import Result, Run
@@ -111,6 +111,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--pair", choices=PAIRS, action="append", help="default: both")
     parser.add_argument("--short", action="store_true", help="few faults, under two minutes for both pairs")
+    parser.add_argument("--no-mounts", action="store_true", help="full disks by RLIMIT_FSIZE, as where no mounts may be made")
     parser.add_argument("--plan", action="store_true", help="shows the plan and ends")
     asked = parser.parse_args()
     plans = [plan_of(asked.seed, pair, short=asked.short) for pair in asked.pair or PAIRS]
@@ -119,7 +120,7 @@ def main() -> int:
         return 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("ended by a signal"))
-    begin_s, way, totals = time.monotonic(), private_mounts(), Totals()
+    begin_s, way, totals = time.monotonic(), RLIMIT if asked.no_mounts else private_mounts(), Totals()
     for plan in plans:
         try:
             run(plan, way, totals)
