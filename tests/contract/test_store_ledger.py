@@ -18,7 +18,6 @@ from simway_flask_app.store.port import (
     UnknownCommand,
 )
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
-from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.schema import dead_letters, log_gaps
 from simway_flask_app.store.sql import SqlStore
 from simway_protocol.messages import DeadLetter
@@ -219,14 +218,6 @@ def test_the_outbox_keeps_its_order(store: SqlStore, device: str) -> None:
         assert [row.id for row in rows] == sorted(row.id for row in rows)
         outbox.remove(connection, [row.id for row in rows])
     assert outbox_of(store, device) == []
-
-
-def test_retention_takes_what_is_too_old_and_nothing_else(store: SqlStore, log: UplinkLog, device: str) -> None:
-    log.store(uplink(device, 1, *(("t", T0_US + n, float(n)) for n in range(10))))
-    keep_us = 10**15
-    Retention(store, keep_us, stopping=threading.Event(), now_us=lambda: T0_US + keep_us + 4).apply()
-    assert [reading.value for reading in store.readings(device).readings] == [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
-    assert [reading.value for reading in store.latest(device)] == [9.0]
 
 
 def test_messages_are_json_in_the_store(store: SqlStore, log: UplinkLog, device: str) -> None:

@@ -44,7 +44,6 @@ from simway_flask_app.settings import (
 )
 from simway_flask_app.store.port import SchemaMismatch, StoreError, StoreUnavailable
 from simway_flask_app.store.retention import PERIOD_S as RETENTION_PERIOD_S
-from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import Outcome, StoredReadings
 from simway_flask_app.store.writers import APPLICATION
@@ -58,9 +57,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-DAY_US = 24 * 3600 * 1_000_000
+DAY_S = 24 * 3600
 WRITERS_PERIOD_S = 3600.0
-WRITERS_KEPT_US = 7 * DAY_US
+WRITERS_KEPT_US = 7 * DAY_S * 1_000_000
 """A recorder that was not seen for so long is no longer shown."""
 STOP_DEADLINE_S = 10.0
 PARTITIONS_PERIOD_S = 0.25
@@ -139,7 +138,7 @@ def _record(service: Service, settings: RecorderSettings) -> None:
         on_missing=metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc, on_stored=_live_view(service, settings),
         on_committed=_traces(service, settings),
     )  # fmt: skip
-    retention = Retention(store, settings.raw_retention_days * DAY_US, stopping=service.stopping, now_us=now_us)
+    retention = store.retention_job(settings.raw_retention_days * DAY_S, stopping=service.stopping, now_us=now_us)
     _repeat(service, "retention", retention.apply, RETENTION_PERIOD_S)
     _repeat(service, "writers", lambda: store.forget_writers(now_us() - WRITERS_KEPT_US), WRITERS_PERIOD_S)
     lag = LagGauges(

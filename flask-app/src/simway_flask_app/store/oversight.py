@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -100,6 +100,16 @@ class AuditVerdict:
     public_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """``keep_s``: readings or windows older than this leave the store; 0: none does. ``actor`` said so, at ``updated_us``."""
+
+    tier: str
+    keep_s: int
+    updated_us: int
+    actor: str
+
+
 class Oversight(Protocol):
     """What the REST API asks of it."""
 
@@ -124,3 +134,12 @@ class Oversight(Protocol):
 
     def verify_audit(self, signer: Signer, noted: Sequence[Head] = ()) -> AuditVerdict:
         """Follows the whole trail, about 50,000 entries in a second, and holds ``noted`` heads against it."""
+
+    def retention(self) -> list[Tier]:
+        """How long raw readings and each rollup are kept, the finest first."""
+
+    def set_retention(self, keep_s: Mapping[str, int], *, actor: str, now_us: int) -> list[Tier]:
+        """Sets some tiers (raw|minute|hour|day) to seconds, 0 for ever; each is an entry of the audit trail. All tiers.
+
+        Raises ``ValueError`` for another tier, or for less than a day.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from simway_protocol.limits import SENSOR_MAX_CHARS
 from simway_protocol.messages import Uplink
@@ -48,6 +48,12 @@ class SeriesCache:
                     wanted.add((uplink.device, sensor))
         if wanted:
             self._make(connection, sorted(pair for pair in wanted if _is_name(pair[1])))
+
+    @staticmethod
+    def known(connection: Connection, device: str, sensors: Collection[str]) -> dict[str, int]:
+        """The series that exist of some sensors of a device, by sensor; none is made."""
+        query = select(series.c.sensor, series.c.series_id).where(series.c.device == device)
+        return {row.sensor: row.series_id for row in connection.execute(query) if row.sensor in sensors}
 
     def clear(self) -> None:
         """Forgets everything."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 
 from sqlalchemy import Connection, text
 
@@ -14,11 +15,14 @@ from simway_flask_app.store.charts import Charts
 from simway_flask_app.store.commands import Commands
 from simway_flask_app.store.engine import APPLICATION, Database
 from simway_flask_app.store.export import Exports
+from simway_flask_app.store.history import HistoryWriter
 from simway_flask_app.store.imports import Imports
 from simway_flask_app.store.letters import DeadLetters
 from simway_flask_app.store.loss import Loss
 from simway_flask_app.store.readings import Readings
 from simway_flask_app.store.registry import Registry
+from simway_flask_app.store.retention import Retention
+from simway_flask_app.store.tiers import Tiers
 from simway_flask_app.store.trail import AuditTrail
 from simway_flask_app.store.twins import Twins
 from simway_flask_app.store.uplinks import UplinkWriter
@@ -27,7 +31,7 @@ from simway_flask_app.store.writers import WriteRights, Writers
 
 
 class SqlStore(
-    Registry, Readings, Windows, Charts, Exports, Imports, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters, Writers
+    Registry, Readings, Windows, Charts, Exports, Imports, Commands, Twins, Alarms, AuditTrail, Loss, DeadLetters, Writers, Tiers
 ):
     """Keeps ``port.WebStore``. Opening it connects to nothing; the schema is looked at by ``check_schema`` alone."""
 
@@ -81,6 +85,14 @@ class SqlStore(
     def write_rights(self, key: WriterKey, *, now_us: Callable[[], int] | None = None) -> WriteRights:
         """What a recorder may write, once it was granted. ``now_us``: a clock in the place of the store's, for tests."""
         return WriteRights(self._database, key, now_us=now_us)
+
+    def retention_job(self, raw_keep_s: int, *, stopping: Event, now_us: Callable[[], int]) -> Retention:
+        """What makes room; ``raw_keep_s``: how long raw readings are kept unless a person said otherwise."""
+        return Retention(self._database, raw_keep_s, stopping=stopping, now_us=now_us)
+
+    def history_writer(self) -> HistoryWriter:
+        """The way in of readings of the past."""
+        return HistoryWriter(self._database)
 
     def close(self) -> None:
         """See ``port.WebStore``."""

@@ -6,7 +6,7 @@ nothing cached is trusted (``PositionMoved``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 
 from simway_protocol.messages import DeadLetter, Uplink
@@ -33,14 +33,37 @@ _SERIES_MAX = 500_000
 _series = itemgetter(0)
 
 
+class Tables:
+    """The tables that a batch of readings is written to, and how."""
+
+    def __init__(self, database: Database) -> None:
+        self.bulk: Bulk = SqliteBulk() if database.is_sqlite else PostgresBulk()
+        self._placer = Placer(self.bulk)
+
+    def write(
+        self, connection: Connection, batch: Batch, known: Mapping[AccountKey, Account], letters: Sequence[DeadLetter],
+        now_us: int,
+    ) -> Outcome:  # fmt: skip
+        """Writes what the batch holds, with all that follows from it. ``known``: the accounts that it touched, at least."""
+        batch.settle(self._placer.place(connection, batch.rows))
+        added = add_up(sorted(batch.rows, key=_series))
+        self.bulk.merge_rollups(connection, added)
+        self.bulk.raise_latest(connection, added.newest, now_us)
+        if batch.touched:
+            self.bulk.save_epochs(connection, [known[key].row(key) for key in batch.touched])
+        if batch.refusals:
+            self.bulk.add_rejections(connection, [(*key, total) for key, total in batch.refusals.items()])
+        outbox.bury(connection, letters, now_us)
+        return batch.outcome()
+
+
 class UplinkWriter:
     """Writes uplinks. One thread uses it; several processes may, each for partitions of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._bulk: Bulk = SqliteBulk() if database.is_sqlite else PostgresBulk()
-        self._placer = Placer(self._bulk)
-        self._series = SeriesCache(self._bulk)
+        self._tables = Tables(database)
+        self._series = SeriesCache(self._tables.bulk)
         self._accounts: dict[AccountKey, Account] = {}
 
     def positions(self, follower: Follower) -> dict[int, int]:
@@ -100,21 +123,12 @@ class UplinkWriter:
             self._load(connection, {(uplink.device, uplink.epoch or "") for uplink in good}, now_us)
             self._series.begin(connection, good)
             batch.add(good)
-        batch.settle(self._placer.place(connection, batch.rows))
-        added = add_up(sorted(batch.rows, key=_series))
-        self._bulk.merge_rollups(connection, added)
-        self._bulk.raise_latest(connection, added.newest, now_us)
-        if batch.touched:
-            self._bulk.save_epochs(connection, [self._accounts[key].row(key) for key in batch.touched])
-        if batch.refusals:
-            self._bulk.add_rejections(connection, [(*key, total) for key, total in batch.refusals.items()])
-        outbox.bury(connection, letters, now_us)
-        return batch.outcome()
+        return self._tables.write(connection, batch, self._accounts, letters, now_us)
 
     def _forget_all(self) -> None:
         self._series.clear()
         self._accounts.clear()
-        self._bulk.forget()
+        self._tables.bulk.forget()
 
     def _forget(self) -> None:
         """Between transactions only: what one has changed lies in these caches until it is written."""

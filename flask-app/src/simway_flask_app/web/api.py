@@ -9,7 +9,17 @@ from simway_protocol.identity import derive_device_key, is_device_id
 from simway_flask_app import commands as use_cases
 from simway_flask_app.store import port
 from simway_flask_app.watching import DATABASE, SCHEMA
-from simway_flask_app.web import api_loss, api_readings, api_sim, api_transfers, api_writers, cursors, present, schemas
+from simway_flask_app.web import (
+    api_loss,
+    api_readings,
+    api_retention,
+    api_sim,
+    api_transfers,
+    api_writers,
+    cursors,
+    present,
+    schemas,
+)
 from simway_flask_app.web.auth import SESSION_COOKIE, Gate, require_same_origin
 from simway_flask_app.web.context import ACTOR, Services, services
 from simway_flask_app.web.limits import STREAM_RETRY_S
@@ -20,7 +30,7 @@ from simway_flask_app.web.routes import NOT_A_DEVICE_ID, PREFIX, command_id, dev
 
 log = structlog.get_logger(__name__)
 
-ROOMS = (api_loss, api_readings, api_sim, api_transfers, api_writers)
+ROOMS = (api_loss, api_readings, api_retention, api_sim, api_transfers, api_writers)
 """Modules that add operations of their own when they are imported."""
 
 

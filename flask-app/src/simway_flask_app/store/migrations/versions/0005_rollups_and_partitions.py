@@ -1,7 +1,7 @@
 """Rollups with what was stored before them, retention per tier, and on PostgreSQL readings partitioned by day.
 
 The table of before is not copied: it becomes the partition ``readings_before``, up to the end of tomorrow (UTC), the last time
-that is admitted. Only what lies beyond goes into ``readings_default``, row by row.
+that is admitted. Only what lies beyond moves into other partitions, row by row.
 """
 
 from __future__ import annotations
@@ -123,25 +123,20 @@ def _partition(bind: sa.Connection) -> None:
     )
     op.execute("CREATE TABLE readings_default PARTITION OF readings DEFAULT")
     op.execute(f"CREATE OR REPLACE VIEW readings_view AS {view}")
-    first = today - datetime.timedelta(DAYS_BACK)
-    if filled:
-        first = today + datetime.timedelta(2)
-        _attach_old(_us(first))
-    else:
-        op.execute("DROP TABLE readings_before")
+    first = today + datetime.timedelta(2 if filled else -DAYS_BACK)
     for number in range((today + datetime.timedelta(DAYS_AHEAD + 1) - first).days):
         day = first + datetime.timedelta(number)
         bounds = f"FROM ({_us(day)}) TO ({_us(day) + DAY_US})"
         op.execute(f"CREATE TABLE readings_p{day:%Y%m%d} PARTITION OF readings FOR VALUES {bounds}")
+    _attach_old(_us(first))
 
 
 def _attach_old(before_us: int) -> None:
     columns = "series_id, t_us, num, kind, detail, unit"
-    op.execute(
-        f"WITH beyond AS (DELETE FROM readings_before WHERE t_us >= {before_us} RETURNING {columns}) "
-        f"INSERT INTO readings_default ({columns}) SELECT {columns} FROM beyond"
-    )
+    op.execute(f"CREATE TEMPORARY TABLE beyond ON COMMIT DROP AS SELECT * FROM readings_before WHERE t_us >= {before_us}")
+    op.execute(f"DELETE FROM readings_before WHERE t_us >= {before_us}")
     op.execute(f"ALTER TABLE readings ATTACH PARTITION readings_before FOR VALUES FROM (MINVALUE) TO ({before_us})")
+    op.execute(f"INSERT INTO readings ({columns}) SELECT {columns} FROM beyond")
 
 
 def _us(day: Any) -> int:
