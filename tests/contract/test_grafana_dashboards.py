@@ -12,7 +12,11 @@ import psycopg
 import pytest
 import yaml
 from simway_flask_app.ledger import Event
-from simway_flask_app.store import grafana_role
+from simway_flask_app.store import alarms, grafana_role
+from simway_flask_app.store.positions import Follower, Gap
+from simway_flask_app.store.schema import write_rights, writers
+from simway_flask_app.twin import Finding, Kind
+from simway_protocol.messages import DeadLetter, Uplink
 from simway_protocol.readings import Reading
 from simway_testing import REPOSITORY
 from simway_testing.web_site import DEVICE, ICCIDS, Site
@@ -33,6 +37,17 @@ def source() -> Any:
     return found
 
 
+def prometheus() -> Any:
+    """The second data source, which a layer of compose adds."""
+    [found] = yaml.safe_load((REPOSITORY / "observability/grafana-prometheus.yaml").read_text())["datasources"]
+    return found
+
+
+def panels(dashboard: Any) -> list[Any]:
+    """Every panel, those in rows that are folded up too."""
+    return [panel for outer in dashboard["panels"] for panel in (outer, *outer.get("panels", ()))]
+
+
 def queries(dashboard: Any) -> Iterator[tuple[str, str]]:
     """Name and SQL of every query: of variables, annotations and panels."""
     for variable in dashboard["templating"]["list"]:
@@ -40,7 +55,7 @@ def queries(dashboard: Any) -> Iterator[tuple[str, str]]:
     for annotation in dashboard["annotations"]["list"]:
         if "target" in annotation:
             yield f"annotation {annotation['name']}", annotation["target"]["rawSql"]
-    for panel in dashboard["panels"]:
+    for panel in panels(dashboard):
         for target in panel.get("targets", ()):
             if "rawSql" in target:
                 yield f"panel {panel['title']}", target["rawSql"]
@@ -49,14 +64,15 @@ def queries(dashboard: Any) -> Iterator[tuple[str, str]]:
 ALL_QUERIES = [pytest.param(sql, id=f"{file.stem}: {name}") for file in DASHBOARDS for name, sql in queries(load(file))]
 
 
-def as_grafana_would(sql: str, **variables: list[str]) -> str:
+def as_grafana_would(sql: str, *, interval_s: int = 60, from_s: int = RANGE_S[0], **variables: list[str]) -> str:
     """Variables and macros filled in as Grafana's PostgreSQL data source does."""
+    sql = sql.replace("$__interval_ms", str(interval_s * 1_000))
     sql = re.sub(
         r"\$\{(\w+):sqlstring\}", lambda found: ",".join("'" + text.replace("'", "''") + "'" for text in variables[found[1]]), sql
     )
     sql = re.sub(r"\$\{(\w+):doublequote\}", lambda found: ",".join(f'"{text}"' for text in variables[found[1]]), sql)
     sql = sql.replace("$__timeGroupAlias(time, $__interval)", 'floor(extract(epoch from time)/60)*60 AS "time"')
-    for macro, seconds in (("From", RANGE_S[0]), ("To", RANGE_S[1])):
+    for macro, seconds in (("From", from_s), ("To", RANGE_S[1])):
         sql = sql.replace(f"$__unixEpochNano{macro}()", str(seconds * 1_000_000_000))
     assert "$" not in sql, f"not filled in: {sql}"
     return sql
@@ -91,10 +107,26 @@ def _live_a_little(site: Site) -> None:
     site.store_readings([Reading("it's text", 1_767_225_600_000_000, "ok", None)])
     made = site.client.post(f"/api/v1/devices/{DEVICE}/commands", json={"kind": "switch", "provider": "Azul Telecom"}).get_json()
     site.happen(made["id"], Event.SENT, Event.RECEIVED, Event.PROVED, Event.CLOSED)
+    _go_wrong_a_little(site)
 
 
-def run(reader: psycopg.Connection[Any], sql: str) -> tuple[list[str], list[Any]]:
-    cursor = reader.execute(as_grafana_would(sql, device=[DEVICE], sensor=["cpu.percent", "it's text"], scale=["percent"]))  # type: ignore[arg-type]
+def _go_wrong_a_little(site: Site) -> None:
+    now_us = site.now_us()
+    refused = Uplink(DEVICE, "udp", now_us, "00000000000000bb", 9, [], [(1, 2)], [(8, 9, "too_old")])
+    writer, follower = site.store.uplink_writer(), Follower("recorder", "another log", "uplink")
+    letter = DeadLetter("admit", "too_old", now_us, DEVICE)
+    writer.store([refused], follower, {0: (0, 1)}, now_us=now_us, letters=[letter], gaps=[Gap(0, 1, 2)])
+    finding = Finding(Kind.COMMAND_COUNTER, "", "a counter that cannot be true")
+    with site.store.transaction() as connection:
+        alarms.sync(connection, DEVICE, [finding], (), now_us)
+        right = {"log_id": "a", "topic": "uplink", "partition": 0, "number": 1, "writer": "w", "granted_us": now_us}
+        connection.execute(write_rights.insert().values(**right, expires_us=now_us + 10**12, signature=""))
+        connection.execute(writers.insert().values(writer="w", public_key="", host="h", pid=1, started_us=now_us, seen_us=now_us))
+
+
+def run(reader: psycopg.Connection[Any], sql: str, **more: int) -> tuple[list[str], list[Any]]:
+    filled = as_grafana_would(sql, device=[DEVICE], sensor=["cpu.percent", "it's text"], scale=["percent"], **more)  # type: ignore[arg-type]
+    cursor = reader.execute(filled)  # type: ignore[arg-type]
     return [column.name for column in cursor.description or ()], cursor.fetchall()
 
 
@@ -125,6 +157,39 @@ def test_what_is_shown_is_true(reader: psycopg.Connection[Any]) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize(
+    ("interval_s", "days_back", "tier"),
+    [(5, 1, "raw"), (60, 1, "minute"), (3_600, 30, "hour"), (86_400, 365, "day"), (86_400 * 7, 3_650, "day"), (5, 100, "hour")],
+)
+def test_history_comes_from_the_tier_that_the_panel_has_points_for(
+    reader: psycopg.Connection[Any], interval_s: int, days_back: int, tier: str
+) -> None:
+    """Of a hundred days back only hours are kept, however close one looks."""
+    sql = dict(queries(load(GRAFANA / "dashboards/device.json")))["panel History"]
+    from_s = Site.now_us() // 1_000_000 - days_back * 86_400
+    filled = as_grafana_would(
+        sql, interval_s=interval_s, from_s=from_s, device=[DEVICE], sensor=["cpu.percent"], scale=["percent"]
+    )
+    plan = "\n".join(line for (line,) in reader.execute(f"EXPLAIN (ANALYZE, COSTS off) {filled}"))  # type: ignore[arg-type]
+    read = {"raw": "readings", "minute": "rollup_minute", "hour": "rollup_hour", "day": "rollup_day"}
+    for name, table in read.items():
+        touched = re.findall(rf"Scan (?:using \w+ )?on {table}\w* .*\(actual", plan)
+        assert bool(touched) == (name == tier), f"{tier}: {plan}"
+    rows = reader.execute(filled).fetchall()  # type: ignore[arg-type]
+    assert sum(value for _, _, value in rows) / len(rows) == pytest.approx(1.75)
+
+
+@pytest.mark.real
+def test_the_balance_of_the_fleet_is_shown_whole(reader: psycopg.Connection[Any]) -> None:
+    found = dict(queries(load(GRAFANA / "dashboards/fleet.json")))
+    balance = dict(run(reader, found["panel Balance"])[1])
+    assert balance.pop("sent") == sum(balance.values()) > 0
+    assert (balance["rejected"], balance["dropped at the device"], balance["missing"]) == (2, 2, 5)
+    assert run(reader, found["panel Unbalanced devices"])[1] == [(0,)]
+    assert run(reader, found["panel Rejected by reason"])[1] == [("too_old", 2)]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
     "sql", ["SELECT * FROM commands", "SELECT * FROM outbox", "DELETE FROM series_view", "CREATE TABLE t (x int)"]
 )
 def test_the_role_reads_views_and_nothing_else(reader: psycopg.Connection[Any], sql: str) -> None:
@@ -144,10 +209,10 @@ def test_a_dashboard_names_only_what_there_is_and_keeps_its_name(file: Path) -> 
     dashboard, known = load(file), source()
     assert dashboard["uid"] == f"simway-{file.stem}"
     assert "id" not in dashboard
-    drawn = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    drawn = [panel for panel in panels(dashboard) if panel["type"] != "row"]
     sources = {item["datasource"]["uid"] for item in [*drawn, *dashboard["annotations"]["list"]]}
-    assert sources <= {known["uid"], "grafana", "-- Grafana --"}
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    assert sources <= {known["uid"], prometheus()["uid"], "grafana", "-- Grafana --"}
+    assert len({panel["id"] for panel in panels(dashboard)}) == len(panels(dashboard))
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
     used = set(re.findall(r"\$\{(\w+)[:}]", json.dumps([dashboard["panels"], dashboard["annotations"]])))
     assert used <= variables | {"__field"}

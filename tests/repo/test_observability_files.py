@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -40,8 +41,20 @@ def examples() -> list[str]:
     return [line for line in text.strip().splitlines() if not line.startswith("#")]
 
 
+def drawn() -> list[str]:
+    """What the dashboards ask of Prometheus."""
+    found = []
+    for file in sorted((REPOSITORY / "grafana" / "dashboards").glob("*.json")):
+        panels = json.loads(file.read_text())["panels"]
+        targets = [
+            target for outer in panels for panel in (outer, *outer.get("panels", ())) for target in panel.get("targets", ())
+        ]
+        found += [target["expr"] for target in targets if "expr" in target]
+    return found
+
+
 def expressions() -> list[str]:
-    return [rule["expr"] for rule in rules()] + examples()
+    return [rule["expr"] for rule in rules()] + examples() + drawn()
 
 
 @pytest.mark.parametrize("expression", expressions())

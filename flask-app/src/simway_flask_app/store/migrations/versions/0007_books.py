@@ -38,6 +38,11 @@ VIEWS = {
     "log_positions_view": "SELECT consumer, topic, partition, next_offset FROM log_positions",
     "log_gaps_view": f"""
         SELECT {_TIME.format("t_us")} AS "time", t_us, consumer, topic, partition, first_offset, last_offset FROM log_gaps""",
+    "writers_view": f"""
+        SELECT r.topic, r.partition, r.number, r.writer, w.host, w.pid, {_TIME.format("r.granted_us")} AS granted,
+            {_TIME.format("r.expires_us")} AS expires, {_TIME.format("w.seen_us")} AS seen
+        FROM write_rights r LEFT JOIN writers w USING (writer)""",
+    "tiers_view": "SELECT tier, keep_s FROM tiers",
     "alarms_view": f"""
         SELECT {_TIME.format("raised_us")} AS "time", raised_us, device, kind, subject, severity, text,
             {_TIME.format("over_us")} AS over
