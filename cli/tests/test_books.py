@@ -143,3 +143,52 @@ def test_a_right_holds_or_not(cli: Any, api: Any, recorded: Any, tmp_path: Path,
 @pytest.mark.parametrize(("numbers", "text"), [([], ""), ([3], "3"), ([2, 0, 1, 5, 7, 6, 9], "0-2,5-7,9")])
 def test_spans(numbers: list[int], text: str) -> None:
     assert spans(numbers) == text
+
+
+TIERS = {
+    "tiers": [
+        {"tier": tier, "keep_s": days * 86400, "actor": actor, "updated_at": None, "updated_us": None}
+        for tier, days, actor in (
+            ("raw", 30, "settings"),
+            ("minute", 90, "default"),
+            ("hour", 730, "default"),
+            ("day", 0, "default"),
+        )
+    ]
+}
+
+
+def test_retention_as_it_is(cli: Any, api: Any) -> None:
+    api.on("GET", "retention", TIERS)
+    done = cli("retention")
+    assert [line.split()[0] for line in done.lines[1:]] == ["raw", "minute", "hour", "day"]
+    assert "30 d" in done.lines[1]
+    assert "for ever" in done.lines[4]
+    assert cli("retention", "show", "--json").json == TIERS
+
+
+def test_more_retention_needs_no_question_less_does(cli: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.on("GET", "retention", TIERS)
+    api.on("PUT", "retention", TIERS)
+    assert cli("retention", "set", "raw=90d", "minute=forever").status == Exit.OK
+    assert api.requests[-1].json == {"tiers": [{"tier": "raw", "keep_s": 90 * 86400}, {"tier": "minute", "keep_s": 0}]}
+
+    count = len(api.asked("PUT", "retention"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    for argv in (["raw=7d"], ["day=10y"], ["raw=90d", "hour=1d"]):
+        done = cli("retention", "set", *argv)
+        assert (done.status, "deletes for good" in done.err) == (Exit.USAGE, True), argv
+    assert len(api.asked("PUT", "retention")) == count
+
+    assert cli("retention", "set", "raw=7d", "--yes").status == Exit.OK
+    for typed, status in (("yes\n", Exit.OK), ("y\n", Exit.USAGE), ("", Exit.USAGE)):
+        stdin = io.StringIO(typed)
+        monkeypatch.setattr(stdin, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert cli("retention", "set", "raw=7d").status == status
+
+
+@pytest.mark.parametrize("text", ["raw", "raw=", "second=1d", "raw=soon", "=1d"])
+def test_what_is_no_retention(cli: Any, text: str) -> None:
+    assert cli("retention", "set", text).status == Exit.USAGE
+    assert cli("retention", "set", "raw=1d", "raw=2d").status == Exit.USAGE

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from simway_cli.client import Client
-from simway_cli.commands import command, devices, export, imports, letters, loss, readings, service, sim, writers
+from simway_cli.commands import command, devices, export, imports, letters, loss, readings, retention, service, sim, writers
 from simway_cli.errors import Away, CliError, Exit
 from simway_cli.output import Screen, screen_for, to_nowhere
 from simway_cli.parsing import Parser, Run, add_everywhere, examples_text, group
@@ -20,7 +20,7 @@ from simway_cli.settings import Settings
 from simway_cli.table import clean
 from simway_cli.times import Times
 
-ROOMS = (service, devices, readings, export, imports, command, sim, loss, letters, writers)
+ROOMS = (service, devices, readings, export, imports, command, sim, loss, letters, retention, writers)
 _EXITS = """exit status:
   0  done                                          4  the API token is missing or refused
   1  the answer is no: a command failed, a trail   5  no such device, command, ...
