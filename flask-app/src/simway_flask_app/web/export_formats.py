@@ -10,6 +10,7 @@ import csv
 import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -47,12 +48,23 @@ def _cell(column: str) -> Callable[[Any, tuple[str, str]], Any]:
     return {
         "device": lambda _, name: name[0],
         "sensor": lambda _, name: name[1],
-        "time": lambda row, _: to_text(row[1]),
+        "time": lambda row, _: _time_text(row[1]),
         "t_us": lambda row, _: row[1],
         "value": lambda row, _: _text_value(row),
         "kind": lambda row, _: KINDS[row[3]],
         "unit": lambda row, _: row[5],
     }[column]
+
+
+def _time_text(t_us: int) -> str:
+    """As ``to_text``, some three times as fast for times near each other."""
+    second, us = divmod(t_us, 1_000_000)
+    return f"{_second_text(second)}.{us:06d}Z"
+
+
+@lru_cache(maxsize=10_000)
+def _second_text(second: int) -> str:
+    return to_text(second * 1_000_000)[:-8]
 
 
 def _text_value(row: Any) -> Any:
