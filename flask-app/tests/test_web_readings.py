@@ -277,6 +277,29 @@ def test_a_file_is_stored_once_however_often_it_is_sent(site: Site) -> None:
     assert (ledger["sent"], ledger["stored"], ledger["duplicate"], ledger["missing"]) == (12000, 6000, 6000, 0)
     changed = send(site, b"time,a\n%d,77\n" % T_US).get_json()
     assert (changed["stored"], changed["conflict"]) == (0, 1)
+    assert [(row["line"], row["reason"], row["column"]) for row in changed["bad_lines"]] == [(2, "conflict", "a")]
+
+
+def test_conflicts_and_bad_lines_are_listed_in_the_order_of_lines(site: Site) -> None:
+    send(site, b"time,a\n%d,1\n%d,2\n" % (T_US, T_US + 1))
+    body = send(site, b"time,a\n%d,7\nnever,1\n%d,8\nnever,2\n%d,3\n" % (T_US, T_US + 1, T_US + 2)).get_json()
+    assert (body["stored"], body["conflict"], body["rejected"]) == (1, 2, {"bad_time": 2})
+    assert [(row["line"], row["reason"]) for row in body["bad_lines"]] == [
+        (2, "conflict"), (3, "bad_time"), (4, "conflict"), (5, "bad_time"),
+    ]  # fmt: skip
+
+
+def test_imports_meet_live_readings_and_rollups(site: Site) -> None:
+    """An import beside what devices sent: one count each, in windows as in the ledger."""
+    site.store_readings([Reading("a", T_US + n * 1_000_000, n, None) for n in range(0, 120, 2)])
+    data = b"time,a\n" + b"".join(b"%d,%d\n" % (T_US + n * 1_000_000, n) for n in range(120))
+    body = send(site, data).get_json()
+    assert (body["stored"], body["duplicate"]) == (60, 60)
+    answer = site.client.get(READINGS, query_string={"window": "1d", "agg": "count,sum,first,last"}).get_json()
+    assert answer["series"][0]["points"] == [{"t": T_US, "count": 120, "sum": 7140.0, "first": 0.0, "last": 119.0}]
+    site.store_readings([Reading("a", T_US + 500_000, 1, None)])
+    ledger = site.client.get(f"{API}/devices/{DEVICE}/loss").get_json()
+    assert (ledger["sent"], ledger["stored"], ledger["duplicate"]) == (181, 121, 60)
 
 
 def test_an_export_comes_back_by_import_as_it_was(site: Site) -> None:

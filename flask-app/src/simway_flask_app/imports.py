@@ -9,22 +9,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from simway_protocol.readings import Reading
-
-from simway_flask_app.csv_history import Bad, CsvHistory, Item, Shape
-from simway_flask_app.store.questions import Imported, Questions
+from simway_flask_app.csv_history import Bad, CsvHistory, Item, Shape, Taken
+from simway_flask_app.store.questions import Questions
 
 BATCH_READINGS = 5_000
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of a file. ``rejected``: bad records and cells by reason; ``bad``: the first of them."""
+    """What became of a file. ``readings`` = stored + duplicate + conflict + refused (by the store).
+
+    ``rejected``: records and cells that are no readings, by reason. ``bad``: the first of those, of conflicts and of the refused.
+    """
 
     lines: int = 0
     empty: int = 0
     readings: int = 0
-    imported: Imported = field(default_factory=Imported)
+    stored: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    refused: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     bad: list[Bad] = field(default_factory=list)
 
@@ -33,25 +37,40 @@ class _Import:
     def __init__(self, store: Questions, device: str, now_us: Callable[[], int], listed_max: int) -> None:
         self.report = Report()
         self._store, self._device, self._now_us, self._listed_max = store, device, now_us, listed_max
-        self._waiting: list[Reading] = []
+        self._waiting: list[Taken] = []
 
     def take(self, items: Iterable[Item]) -> None:
-        report, waiting = self.report, self._waiting
         for item in items:
-            if not isinstance(item, Bad):
-                waiting.append(item.reading)
-                if len(waiting) >= BATCH_READINGS:
-                    self.store()
+            if isinstance(item, Bad):
+                self.report.rejected[item.reason] += 1
+                self._list(item)
                 continue
-            report.rejected[item.reason] += 1
-            if len(report.bad) < self._listed_max:
-                report.bad.append(item)
+            self._waiting.append(item)
+            if len(self._waiting) >= BATCH_READINGS:
+                self.store()
 
     def store(self) -> None:
-        if self._waiting:
-            self.report.imported.add(self._store.import_history(self._device, self._waiting, now_us=self._now_us()))
-            self.report.readings += len(self._waiting)
-            self._waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        report = self.report
+        done = self._store.import_history(self._device, [item.reading for item in waiting], now_us=self._now_us())
+        report.readings += len(waiting)
+        report.stored += done.stored
+        report.duplicate += done.duplicate
+        report.conflict += done.conflict
+        report.refused += done.refused
+        for index, reason, detail in done.bad:
+            self._list(Bad(waiting[index].line, reason, waiting[index].reading.sensor, detail))
+
+    def _list(self, bad: Bad) -> None:
+        """Keeps the first of them by line; those that the store refuses are known a batch later."""
+        self.report.bad.append(bad)
+        if len(self.report.bad) >= 2 * self._listed_max:
+            self.finish()
+
+    def finish(self) -> None:
+        self.report.bad = sorted(self.report.bad)[: self._listed_max]
 
 
 def run(
@@ -68,5 +87,6 @@ def run(
         work.take(history.feed(part))
     work.take(history.end())
     work.store()
+    work.finish()
     work.report.lines, work.report.empty = history.lines, history.empty
     return work.report

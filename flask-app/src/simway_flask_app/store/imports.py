@@ -1,4 +1,4 @@
-"""Readings of the past into the store."""
+"""Readings of the past into the store, by ``history``."""
 
 from __future__ import annotations
 
@@ -18,5 +18,6 @@ class Imports:
 
     def import_history(self, device: str, readings: Sequence[Reading], *, now_us: int) -> Imported:
         """See ``questions.Questions``."""
-        outcome = HistoryWriter(self._database).store(device, readings, now_us)
-        return Imported(len(outcome.readings), outcome.duplicates, outcome.conflicts, outcome.refused)
+        done = HistoryWriter(self._database).store(device, readings, now_us)
+        bad = [(one.index, one.reason, one.detail) for one in done.bad]
+        return Imported(len(done.readings), done.duplicates, done.conflicts, done.refused, bad)

@@ -61,19 +61,13 @@ class NamedRows(NamedTuple):
 
 @dataclass(slots=True)
 class Imported:
-    """What became of readings of an import; ``refused``: the database would not have them."""
+    """What became of readings of an import. ``bad``: conflicts and what was refused, by place: (index, reason, detail)."""
 
     stored: int = 0
     duplicate: int = 0
     conflict: int = 0
     refused: int = 0
-
-    def add(self, other: Imported) -> None:
-        """Adds what became of others."""
-        self.stored += other.stored
-        self.duplicate += other.duplicate
-        self.conflict += other.conflict
-        self.refused += other.refused
+    bad: list[tuple[int, str, str]] = field(default_factory=list)
 
 
 class Questions(Protocol):
@@ -101,5 +95,5 @@ class Questions(Protocol):
     def import_history(self, device: str, readings: Sequence[Reading], *, now_us: int) -> Imported:
         """Stores readings of the past, in one transaction, with rollups, newest values and the ledger (epoch ``import``).
 
-        Raises ``UnknownDevice``; ``StoreUnavailable`` when nothing was stored and trying again helps.
+        At most ``history.READINGS_MAX``. Raises ``StoreUnavailable`` when nothing was stored and trying again helps.
         """

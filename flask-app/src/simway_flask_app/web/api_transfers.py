@@ -176,8 +176,7 @@ def _body() -> Iterator[bytes]:
 
 
 def _shown(device: str, report: imports.Report) -> schemas_readings.ImportReply:
-    done = report.imported
     return schemas_readings.ImportReply(
-        device, report.lines, report.readings, done.stored, done.duplicate, done.conflict, done.refused, report.empty,
+        device, report.lines, report.readings, report.stored, report.duplicate, report.conflict, report.refused, report.empty,
         dict(report.rejected), [schemas_readings.BadLine(*bad) for bad in report.bad],
     )  # fmt: skip

@@ -196,9 +196,10 @@ class BadLine(Struct):
 
 
 class ImportReply(Struct):
-    """What became of an import. ``readings`` = stored + duplicate + conflict + refused; ``rejected``: what is bad, by reason.
+    """What became of an import. ``readings`` = stored + duplicate + conflict + refused; ``rejected``: what is none, by reason.
 
-    ``conflict``: another value of that sensor and time was there first; both stay, this one in the dead letters.
+    ``conflict``: another value of that sensor and time was there first; this one is in the dead letters. ``refused``: the store
+    does not take it. Both are among the bad lines, too.
     """
 
     device: DeviceId
