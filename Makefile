@@ -42,8 +42,8 @@ check: bootstrap-dev ## lint, formatting, types, import directions
 	@$(bin)/lint-imports --no-logo >var/lint-imports.log || { cat var/lint-imports.log; exit 1; }
 	@echo "check: clean"
 
-bench: bootstrap-dev ## every figure, one JSON object a line (minutes)
-	@PYTHONPATH=tests/support exec $(bin)/python -m bench
+bench: bootstrap-dev ## every figure, one JSON object a line; table and plots in bench/ (a quarter of an hour and more)
+	@PYTHONPATH=tests/support exec $(bin)/python -m bench --report bench
 
 bench-quick: bootstrap-dev ## the main figures in under 50 s
 	@PYTHONPATH=tests/support exec $(bin)/python -m bench --quick

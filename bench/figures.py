@@ -1,17 +1,15 @@
-"""A measured figure, how it is printed, and what machine it was taken on."""
+"""A measured figure, and how it is printed."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
+import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
+_AIM = re.compile(r"\baim (?:under )?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,12 @@ class Figure:
     unit: str
     against: str = ""
     ratio: float | None = None
+
+    @property
+    def aim(self) -> float | None:
+        """The number that ``against`` names as the aim: of the value, or of the ratio where another figure is named first."""
+        found = _AIM.search(self.against)
+        return float(found[1]) if found else None
 
     def line(self) -> str:
         """One JSON object."""
@@ -37,6 +41,11 @@ class Figure:
         return json.dumps(row)
 
 
+def read_lines(lines: Iterable[str]) -> list[Figure]:
+    """Figures from what a run printed; ``ValueError`` or ``TypeError`` for a line that is none."""
+    return [Figure(**json.loads(line)) for line in lines if line.strip()]
+
+
 def publish(figure: Figure) -> Figure:
     """Prints the figure's line at once, so that a long run shows what it has."""
     print(figure.line(), flush=True)
@@ -49,18 +58,17 @@ def progress(text: str) -> None:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which ``share`` of the values lie."""
-    return statistics.quantiles(values, n=1000, method="inclusive")[round(share * 1000) - 1]
+    """The value below which ``share`` of the values lie; that of a single value is itself. ``ValueError`` for none."""
+    if not values:
+        raise ValueError("no values: nothing was measured")
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=1000, method="inclusive")[max(0, round(share * 1000) - 1)]
 
 
-def machine() -> str:
-    """One line: processor, cores, memory, system, Python."""
-    cpu = next(
-        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine()
-    )
-    memory_gib = psutil.virtual_memory().total / 2**30
-    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    return f"{cpu}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, {system}"
+def median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the ratios of pairs taken in turns: what slows the machine for a while slows both of a pair."""
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -68,12 +76,11 @@ def table(figures: Sequence[Figure]) -> str:
     rows = ["| figure | value | unit | against | ratio |", "|---|---:|---|---|---:|"]
     for figure in figures:
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-        rows.append(f"| {figure.figure} | {figure.value:,.4g} | {figure.unit} | {figure.against} | {ratio} |")
+        rows.append(f"| {figure.figure} | {number(figure.value)} | {figure.unit} | {figure.against} | {ratio} |")
     return "\n".join(rows)
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
+def number(value: float) -> str:
+    """Four digits that count, thousands apart, never an exponent."""
+    rounded = float(f"{value:.4g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:g}"

@@ -1,7 +1,7 @@
 """Load for the udp-server, in a process of its own: attaches sessions, encrypts every datagram ahead, then sends and counts.
 
-Protocol with the parent: prints ``ready``, waits for a line, runs, prints one JSON object. ``rate_hz`` 0 means as fast as the
-server acknowledges, with at most ``window`` datagrams of a session in flight.
+Protocol with the parent (``sending``): prints ``ready``, waits for a line, runs, prints one JSON object. Each datagram goes out
+once. Times are of the monotonic clock, which all processes of the machine share.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from simway_protocol.identity import derive_device_key
 from simway_protocol.readings import Reading
@@ -24,7 +25,6 @@ from simway_protocol.udp.events import Challenged
 from simway_protocol.udp.frames import Type, decode_body, encode_body, parse_header
 from simway_protocol.udp.keys import card_response
 
-EPOCH = "00000000000000b1"
 SILENCE_MAX_S = 5.0
 STEADY_TICK_S = 0.002
 """At a steady rate what is due is sent this often: a finer clock would cost the cores that are measured."""
@@ -32,7 +32,13 @@ STEADY_TICK_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send. ``master_hex``: the master secret, from which the devices' keys come."""
+    """What to send, in all. ``master_hex``: the master secret, from which the devices' keys come.
+
+    ``rate_hz``: uplinks a second of all devices together; 0 means as fast as the server acknowledges, with at most ``window``
+    datagrams of a session in flight. An uplink holds one reading of each of so many sensors, and the next one is
+    ``interval_us`` later; 0 for ``start_us`` lets the last be of now. ``tolerant``: what is told to come later is counted, and
+    no error. ``stamps``: the result names for each device when its uplinks went out.
+    """
 
     port: int
     master_hex: str
@@ -41,31 +47,41 @@ class Load:
     readings_per_uplink: int
     rate_hz: float = 0
     window: int = 48
+    epoch: str = "00000000000000b1"
+    start_us: int = 0
+    interval_us: int = 1_000_000
+    tolerant: bool = False
+    stamps: bool = False
+
+    @property
+    def uplinks_each(self) -> int:
+        """Uplinks of one device."""
+        return self.uplinks // len(self.devices)
 
 
 class Sender:
     """One device: its session, its datagrams made ahead, what is in flight."""
 
-    def __init__(self, device: str, load: Load, uplinks: int) -> None:
+    def __init__(self, device: str, load: Load) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._socket.connect(("127.0.0.1", load.port))
         self._socket.setblocking(False)
-        self._per = load.readings_per_uplink
-        self._session = _attach(self._socket, device, bytes.fromhex(load.master_hex))
-        self._frames = deque(self._frame(index) for index in range(uplinks))
+        self._load, self._per = load, load.readings_per_uplink
+        self._session = _attach(self._socket, device, load)
+        start_us = load.start_us or time.time_ns() // 1_000 - load.uplinks_each * load.interval_us
+        self._frames = deque(self._frame(index, start_us) for index in range(load.uplinks_each))
         self._in_flight: dict[int, float] = {}
         self._next = 0
-        self.latencies_s: list[float] = []
+        self.device, self.later = device, 0
+        self.answered: list[tuple[int, float]] = []
+        self.sent_s: list[float] = []
 
-    def _frame(self, index: int) -> bytes:
-        now_us = time.time_ns() // 1_000
-        first = index * self._per
-        readings = [
-            Reading(f"sensor/{at}", now_us - 3_600_000_000 + (first + at) * 10, 20.0 + at / 7, "Cel") for at in range(self._per)
-        ]
-        body = {1: bytes.fromhex(EPOCH), 2: first + 1, 3: to_records(readings)}
-        return self._session.seal(Type.DATA, encode_body(body), now_us, False)
+    def _frame(self, index: int, start_us: int) -> bytes:
+        t_us = start_us + index * self._load.interval_us
+        readings = [Reading(f"sensor/{at}", t_us + at, 20.0 + at / 7, "Cel") for at in range(self._per)]
+        body = {1: bytes.fromhex(self._load.epoch), 2: index * self._per + 1, 3: to_records(readings)}
+        return self._session.seal(Type.DATA, encode_body(body), time.time_ns() // 1_000, False)
 
     def fileno(self) -> int:
         """For select."""
@@ -85,8 +101,10 @@ class Sender:
         except BlockingIOError:
             return False
         self._frames.popleft()
-        self._in_flight[self._next] = time.perf_counter()
+        self._in_flight[self._next] = sent_s = time.perf_counter()
         self._next += 1
+        if self._load.stamps:
+            self.sent_s.append(sent_s)
         return True
 
     def receive(self) -> None:
@@ -99,24 +117,23 @@ class Sender:
             header = parse_header(datagram)
             if header.type is Type.ACK:
                 ack = decode_ack(decode_body(self._session.unseal(datagram, header.counter, 0)))
-                if ack.rejected or ack.later:
+                if ack.rejected or (ack.later and not self._load.tolerant):
                     raise SystemExit(f"the server did not log all: {ack}")
-                self._settle(ack.logged)
+                self.answered += self._settle(ack.logged)
+                self.later += len(self._settle(ack.later))
 
-    def _settle(self, ranges: list[tuple[int, int]]) -> None:
+    def _settle(self, ranges: list[tuple[int, int]]) -> list[tuple[int, float]]:
+        """Takes what has an outcome out of the flight; index and wait of each."""
         now = time.perf_counter()
-        for first, last in ranges:
-            for index in range((first - 1) // self._per, last // self._per):
-                sent = self._in_flight.pop(index, None)
-                if sent is not None:
-                    self.latencies_s.append(now - sent)
+        indexes = (index for first, last in ranges for index in range((first - 1) // self._per, last // self._per))
+        return [(index, now - self._in_flight.pop(index)) for index in indexes if index in self._in_flight]
 
 
-def _attach(link: socket.socket, device: str, master: bytes) -> object:
-    key = derive_device_key(master, device, 1)
+def _attach(link: socket.socket, device: str, load: Load) -> Any:
+    key = derive_device_key(bytes.fromhex(load.master_hex), device, 1)
     client = ClientEndpoint(device=device, key_version=1, random=os.urandom)
     now_us = time.time_ns() // 1_000
-    client.attach(iccid="8949000000000000001", boot_counter=1, epoch=EPOCH, last_counter=0, now_us=now_us)
+    client.attach(iccid="8949000000000000001", boot_counter=1, epoch=load.epoch, last_counter=0, now_us=now_us)
     deadline = time.monotonic() + 30
     while not client.attached:
         if time.monotonic() > deadline:
@@ -134,16 +151,21 @@ def _attach(link: socket.socket, device: str, master: bytes) -> object:
 
 def run(load: Load) -> None:
     """Does what the module says."""
-    senders = [Sender(device, load, load.uplinks // len(load.devices)) for device in load.devices]
+    senders = [Sender(device, load) for device in load.devices]
     total = sum(sender.left for sender in senders)
     print("ready", flush=True)
     sys.stdin.readline()
-    started = time.perf_counter()
+    began_s = time.perf_counter()
     _fast(senders, load.window) if load.rate_hz == 0 else _steady(senders, load.rate_hz)
-    elapsed_s = time.perf_counter() - started
-    latencies = [value for sender in senders for value in sender.latencies_s]
-    left = sum(sender.left for sender in senders)
-    print(json.dumps({"uplinks": total - left, "lost": left, "elapsed_s": elapsed_s, "latencies_s": latencies}), flush=True)
+    elapsed_s = time.perf_counter() - began_s
+    left, later = sum(sender.left for sender in senders), sum(sender.later for sender in senders)
+    result = {
+        "uplinks": total - left - later, "lost": left, "later": later, "began_s": began_s, "elapsed_s": elapsed_s,
+        "latencies_s": [wait_s for sender in senders for _, wait_s in sender.answered],
+        "sent_s": {sender.device: sender.sent_s for sender in senders if load.stamps},
+        "answered_s": {sender.device: sender.answered for sender in senders if load.stamps},
+    }  # fmt: skip
+    print(json.dumps(result), flush=True)
 
 
 def _fast(senders: list[Sender], window: int) -> None:

@@ -1,11 +1,8 @@
-"""Rows a second of the recorder, log and ledger included, against the bare bulk insert into the same table with its keys.
+"""Rows a second of the recorder, log, rollups and ledger included, against the bare bulk insert into the same table and keys.
 
-Both ways are taken alternately in one run, on tables that hold the same. The bare way is what a program without exactly-once,
-series, newest values and accounts would do, by the driver's own means: executemany on SQLite, COPY on PostgreSQL, in the order
-of arrival. It is written here, so that it stays what it is when the recorder's own inserts change.
-
-A first round of both goes ahead and does not count: it makes the series and opens connections, which a recorder does once. The
-times of the rounds grow, as they do in life: so each round raises the newest values.
+Both ways are taken alternately in one run, on tables that hold the same; what the bare way is: ``bare``. A first round of both
+goes ahead and does not count: it makes the series and opens connections, which a recorder does once. The times of the rounds
+grow, as they do in life: so each round raises the newest values.
 """
 
 from __future__ import annotations
@@ -16,39 +13,39 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from unittest.mock import patch
 
 from simway_backbone import open_log
 from simway_backbone.log import Log
-from simway_flask_app.recorder import READINGS_MAX, TOPIC, Recorder, spare_the_collector
+from simway_flask_app.recorder import TOPIC, Recorder, spare_the_collector
 from simway_flask_app.rights import WriterKey
+from simway_flask_app.store import uplinks
+from simway_flask_app.store.rollups import AddedUp
 from simway_flask_app.store.sql import SqlStore, open_store
-from simway_flask_app.store.uplinks import UplinkWriter
-from simway_flask_app.store.values import Row, columns_of
-from simway_flask_app.store.writers import WriteRights
+from simway_flask_app.store.uplinks import StoredReadings
+from simway_flask_app.store.values import Row
 from simway_protocol.identity import partition_of
-from simway_protocol.messages import Uplink, UplinkBatch, encode
-from simway_protocol.readings import Reading
+from simway_protocol.messages import UplinkBatch, encode
 
-from bench.figures import Figure, progress, publish
+from bench import bare
+from bench.bare import Shape
+from bench.figures import Figure, median_ratio, progress, publish
 
 AIM_RATIO = 0.5
-UPLINKS_PER_BATCH = 25
-ROUND_US = 3_600_000_000
-EPOCH = "00c0ffee00c0ffee"
+STORED_WITHIN_S = 300.0
+HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who sends: so many devices, with so many readings an uplink, each of a sensor of its own."""
+    """A shape of traffic, and how its figures are told apart."""
 
     suffix: str
-    devices: int
-    readings_per_uplink: int
+    shape: Shape
     aim: str
 
 
-LOADS = (Load("", 100, 20, f", aim {AIM_RATIO}"), Load("_many_devices", 5_000, 1, ""))
+LOADS = (Load("", Shape(100, 20), f", aim {AIM_RATIO}"), Load("_many_devices", Shape(5_000, 1), ""))
 
 
 def measure(
@@ -67,81 +64,96 @@ def measure(
 
 
 def _measure_load(store: SqlStore, log: Log, name: str, load: Load, readings: int, rounds: int) -> list[Figure]:
-    writer = store.uplink_writer()
-    recorded, bare = [], []
+    """Each round: the recorder, the recorder without rollups, the bare way."""
+    taker = Taker(store, log)
+    first_us = time.time_ns() // 1_000 - DAY_US
+    recorded, lean, top = [], [], []
     for number in range(rounds + 1):
-        progress(f"recorder{load.suffix} on {name}: round {number} of {rounds}, {readings} readings")
-        batches = _batches(load, readings, number)
-        recorded.append(readings / _record(writer, store.write_rights(WriterKey.make()), log, batches, readings))
-        bare.append(readings / _insert(store, load, batches))
-    ratio = statistics.median(one / other for one, other in zip(recorded[1:], bare[1:], strict=True))
-    rate, top = statistics.median(recorded[1:]), statistics.median(bare[1:])
-    way = "executemany" if store.is_sqlite else "COPY"
+        progress(f"recorder{load.suffix} on {name}: round {number} of {rounds}, {readings} readings three times")
+        for turn, (rates, add_up) in enumerate(((recorded, uplinks.add_up), (lean, _newest_alone)), 2 * number):
+            made = bare.batches(load.shape, readings, first_us + turn * HOUR_US, turn * readings)
+            with patch.object(uplinks, "add_up", add_up):
+                rates.append(taker.record(made))
+        top.append(readings / bare.insert(store, load.shape, made))
+    taker.close()
+    return _figures(f"recorder_{name}{load.suffix}", bare.way(store), load.aim, recorded[1:], lean[1:], top[1:])
+
+
+def _newest_alone(rows: Sequence[Row]) -> AddedUp:
+    """What a recorder without rollups asks of a batch: the newest row of each series."""
+    newest: dict[int, Row] = {}
+    for row in rows:
+        best = newest.get(row[0])
+        if best is None or best[1] < row[1]:
+            newest[row[0]] = row
+    return AddedUp(list(newest.values()), {}, {}, {})
+
+
+def _figures(name: str, way: str, aim: str, recorded: list[float], lean: list[float], top: list[float]) -> list[Figure]:
+    rate, lean_rate, top_rate = (statistics.median(rates) for rates in (recorded, lean, top))
+    without = "the recorder with rollups in the same run"
     return [
-        publish(Figure(f"recorder_{name}{load.suffix}_bare", top, "rows/s", f"{way} into readings, primary key in place")),
-        publish(Figure(f"recorder_{name}{load.suffix}", rate, "rows/s", f"{way} in the same run{load.aim}", ratio)),
+        publish(Figure(f"{name}_bare", top_rate, "rows/s", f"{way} into readings, primary key in place")),
+        publish(Figure(name, rate, "rows/s", f"{way} in the same run{aim}", median_ratio(recorded, top))),
+        publish(Figure(f"{name}_without_rollups", lean_rate, "rows/s", without, median_ratio(lean, recorded))),
     ]
 
 
-def _batches(load: Load, readings: int, number: int) -> list[UplinkBatch]:
-    """Uplinks of the devices in turn; each round has an hour of its own, and goes on with the numbers."""
-    start_us = time.time_ns() // 1_000 + (number - 24) * ROUND_US
-    size = load.readings_per_uplink
-    before = number * readings // load.devices
-    uplinks = []
-    for index in range(readings // size):
-        turn, device = divmod(index, load.devices)
-        rows = [Reading(f"sensor/{at}", start_us + turn * 1_000_000 + at, 20.0 + at / 7, "Cel") for at in range(size)]
-        uplinks.append(Uplink(_device(load, device), "bench", start_us, EPOCH, before + turn * size + 1, rows))
-    return [UplinkBatch(uplinks[at : at + UPLINKS_PER_BATCH]) for at in range(0, len(uplinks), UPLINKS_PER_BATCH)]
+class Taker:
+    """A recorder in a thread, timed from what lies in the log until all of it is stored. It joins its group once, as in life."""
+
+    def __init__(self, store: SqlStore, log: Log) -> None:
+        self._log = log
+        self._stopping, self._parked, self._go, self._done = (threading.Event() for _ in range(4))
+        self._left, self._ended_s, self._parks = 0, 0.0, False
+        recorder = Recorder(
+            log, store.uplink_writer(), store.write_rights(WriterKey.make()), stopping=self._stopping, on_stored=self._stored
+        )
+        self._thread = threading.Thread(target=recorder.run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def record(self, made: Sequence[UplinkBatch]) -> float:
+        """Readings a second. The first batch goes ahead, and the recorder waits behind it until all the others are in the log."""
+        self._parks = True
+        self._expect(made[:1])
+        _await(self._parked)
+        self._parked.clear()
+        self._parks = False
+        readings = self._expect(made[1:])
+        began_s = time.perf_counter()
+        self._go.set()
+        _await(self._done)
+        self._done.clear()
+        return readings / (self._ended_s - began_s)
+
+    def close(self) -> None:
+        """Ends the recorder."""
+        self._stopping.set()
+        self._go.set()
+        self._thread.join()
+
+    def _expect(self, made: Sequence[UplinkBatch]) -> int:
+        self._left = sum(len(uplink.readings) for batch in made for uplink in batch.uplinks)
+        expected = self._left
+        for batch in made:
+            appended = self._log.append(TOPIC, partition_of(batch.uplinks[0].device), [(None, encode(batch))])
+        appended.result(30)
+        return expected
+
+    def _stored(self, readings: StoredReadings) -> None:
+        """In the recorder's thread."""
+        self._left -= len(readings)
+        if self._left > 0:
+            return
+        self._ended_s = time.perf_counter()
+        if self._parks:
+            self._parked.set()
+            self._go.wait()
+            self._go.clear()
+        else:
+            self._done.set()
 
 
-def _device(load: Load, index: int) -> str:
-    return f"bench{load.devices}-{index}"
-
-
-def _record(writer: UplinkWriter, rights: WriteRights, log: Log, batches: Sequence[UplinkBatch], readings: int) -> float:
-    for batch in batches:
-        appended = log.append(TOPIC, partition_of(batch.uplinks[0].device), [(None, encode(batch))])
-    appended.result(30)
-    stopping, left = threading.Event(), readings
-
-    def count(stored: object) -> None:
-        nonlocal left
-        left -= len(stored)  # type: ignore[arg-type]
-        if left <= 0:
-            stopping.set()
-
-    recorder = Recorder(log, writer, rights, stopping=stopping, on_stored=count)
-    started = time.perf_counter()
-    recorder.run()
-    return time.perf_counter() - started
-
-
-def _insert(store: SqlStore, load: Load, batches: Sequence[UplinkBatch]) -> float:
-    """The same rows under negative series, so that no key collides, in transactions of the recorder's size."""
-    series = {_device(load, index): -load.devices * 100 - index * load.readings_per_uplink for index in range(load.devices)}
-    rows: list[Row] = []
-    for batch in batches:
-        for uplink in batch.uplinks:
-            first = series[uplink.device]
-            rows += [(first - at, t_us, *columns_of(value), unit) for at, (_, t_us, value, unit) in enumerate(uplink.readings)]
-    insert = _executemany if store.is_sqlite else _copy
-    started = time.perf_counter()
-    for at in range(0, len(rows), READINGS_MAX):
-        with store.transaction() as connection:
-            connection.exec_driver_sql("SAVEPOINT bare")  # begins for SQLAlchemy, which commits nothing else
-            insert(connection.connection.driver_connection, rows[at : at + READINGS_MAX])
-    return time.perf_counter() - started
-
-
-def _executemany(driver: Any, rows: Sequence[Row]) -> None:
-    driver.apsw.executemany("INSERT INTO readings (series_id, t_us, num, kind, detail, unit) VALUES (?, ?, ?, ?, ?, ?)", rows)
-
-
-def _copy(driver: Any, rows: Sequence[Row]) -> None:
-    columns = "COPY readings (series_id, t_us, num, kind, detail, unit) FROM STDIN (FORMAT BINARY)"
-    with driver.cursor() as cursor, cursor.copy(columns) as copy:
-        copy.set_types(("int4", "int8", "float8", "int2", "text", "text"))
-        for row in rows:
-            copy.write_row(row)
+def _await(event: threading.Event) -> None:
+    if not event.wait(STORED_WITHIN_S):
+        raise SystemExit(f"the recorder did not store all within {STORED_WITHIN_S:g} s")
