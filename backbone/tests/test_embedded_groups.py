@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from simway_backbone import open_log
+from simway_backbone import open_log, sqlite
 from simway_backbone.embedded_groups import LOCKS, EmbeddedLeases, is_free
 from simway_backbone.log import Log, LogDamaged, LogUnavailable
 from simway_testing.group_members import ProcessMember, ThreadMember
@@ -72,6 +72,18 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "groups.db").write_bytes(b"no database" * 100)
     with pytest.raises(LogDamaged, match=r"groups\.db"):
         leases(tmp_path).turn("m", 6.0, NONE)
+
+
+def test_a_state_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
+    one = leases(tmp_path)
+    one.turn("m", NEVER_S, NONE)
+    db = sqlite.connect(tmp_path / "groups.db")
+    db.execute("""UPDATE groups SET state = '{"members": 7}'""")
+    db.close()
+    turn = one.turn("m", NEVER_S, NONE)
+    assert turn.anew
+    assert len(turn.held) == 4
+    one.leave("m")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from simway_backbone.leases import Group, Turn, leave, take_turn
 from simway_backbone.log import LogUnavailable, Record
 
 WAIT_S = 20.0
-SESSION_S = 0.6
+SESSION_S = 6.0
 
 
 class Table:
@@ -76,7 +76,7 @@ def member(table: Table) -> Iterator[LeaseMember]:
 def test_turns_that_fail_take_nothing_away(table: Table, member: LeaseMember) -> None:
     before = member.current()
     table.down, turns = True, table.turns
-    until(lambda: table.turns > turns + 12)
+    until(lambda: table.turns > turns + 1)
     assert member.current() == before, "what keeps this one from the table keeps the others, too"
     member.wait(0.0)
 
@@ -88,6 +88,17 @@ def test_without_a_share_a_failing_turn_is_told(table: Table) -> None:
     with pytest.raises(LogUnavailable, match="out of reach"):
         until(lambda: member.wait(0.01))
     member.close()
+
+
+def test_no_error_ends_a_membership(table: Table, member: LeaseMember) -> None:
+    def fail(*_: object) -> Turn:
+        raise ZeroDivisionError
+
+    held, member._table.turn = member.current(), fail  # type: ignore[method-assign]
+    until(lambda: member._error is not None)
+    del member._table.turn  # type: ignore[attr-defined]
+    until(lambda: member._error is None)
+    assert member.current() == held
 
 
 def test_whoever_wakes_after_its_session_has_nothing(table: Table) -> None:
@@ -119,11 +130,14 @@ class _Asleep:
         return self.table.turn(member, session_s, let_go)
 
 
-def test_what_a_hanging_reader_does_not_let_go_of_is_given_away_after_a_session(table: Table, member: LeaseMember) -> None:
-    other = LeaseMember(table, "b", SESSION_S)
+def test_what_a_hanging_reader_does_not_let_go_of_is_given_away_after_a_session(table: Table) -> None:
+    hanging = LeaseMember(table, "a", 1.0)
+    until(lambda: len(hanging.current()) == 4)
+    other = LeaseMember(table, "b", 1.0)
     until(lambda: len(other.current()) == 2)
     assert table.group.held("a") == [0, 1]
-    other.close()
+    for member in (other, hanging):
+        member.close()
 
 
 def test_closing_leaves(table: Table) -> None:

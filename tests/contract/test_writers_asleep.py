@@ -61,7 +61,7 @@ def test_a_recorder_that_wakes_writes_nothing_by_what_it_held(house: House) -> N
     house.await_stored()
     house.assert_each_once()
     told = sleeper.process.tail()
-    assert "another recorder writes here" in told or "no longer recording" in told
+    assert "rights or positions are lost" in told or "no longer recording" in told
     assert sleeper.process.stop() == 0
 
 

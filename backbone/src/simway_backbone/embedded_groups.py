@@ -18,6 +18,7 @@ from pathlib import Path
 
 import apsw
 import msgspec
+import structlog
 
 from simway_backbone import sqlite
 from simway_backbone.embedded_segments import readable_errors
@@ -29,6 +30,7 @@ BUSY_TIMEOUT_S = 2.0
 _SCHEMA = "CREATE TABLE IF NOT EXISTS groups (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID"
 _SAVE = "INSERT INTO groups VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state"
 
+_log = structlog.get_logger("log")
 _decoder = msgspec.json.Decoder(Group)
 
 
@@ -83,12 +85,20 @@ class EmbeddedLeases:
                 db = self._db = self._db or self._open()
                 with sqlite.immediate(db):
                     found = sqlite.value(db, "SELECT state FROM groups WHERE name = ?", (self._name,))
-                    group = _decoder.decode(found) if found else Group()
+                    group = self._decoded(found)
                     yield group
                     db.execute(_SAVE, (self._name, msgspec.json.encode(group).decode()))
         except BaseException:
             self._close()
             raise
+
+    def _decoded(self, state: str | None) -> Group:
+        """What cannot be read is begun anew: all members join again at their next turn."""
+        try:
+            return _decoder.decode(state) if state else Group()
+        except msgspec.MsgspecError as error:
+            _log.error("the state of a group cannot be read; beginning anew", file=str(self._path), error=str(error))
+            return Group()
 
     def _open(self) -> apsw.Connection:
         db = sqlite.connect(self._path, busy_timeout_s=BUSY_TIMEOUT_S)

@@ -118,6 +118,10 @@ class KafkaMember:
                 self._error = unavailable(self._servers, error)
                 _log.warning("no word from the group", group=self._group, error=str(error))
                 self._leave()
+            except Exception as error:
+                _log.exception("no word from the group", group=self._group)
+                self._error = LogUnavailable(f"the group {self._group} cannot be followed: {error!r}")
+                self._leave()
             self._closing.wait(RETRY_S)
         self._leave()
 
@@ -150,4 +154,7 @@ class KafkaMember:
         self._shares.clear()
         consumer, self._consumer = self._consumer, None
         if consumer:
-            consumer.close(autocommit=False, timeout_ms=1000)
+            try:
+                consumer.close(autocommit=False, timeout_ms=1000)
+            except Exception as error:
+                _log.warning("left the group without a word", group=self._group, error=repr(error))

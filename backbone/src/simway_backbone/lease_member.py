@@ -86,6 +86,9 @@ class LeaseMember:
             except LogUnavailable as error:
                 _log.warning("no turn in the group", member=self._member, error=str(error))
                 self._error = error
+            except Exception as error:
+                _log.exception("no turn in the group", member=self._member)
+                self._error = LogUnavailable(f"no turn in the group: {error!r}")
             self._awake.wait(pause_s)
             self._awake.clear()
         try:

@@ -106,7 +106,7 @@ class Recorder:
         self._on_committed, self._session_timeout_s = on_committed, session_timeout_s
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
-        self._renew_at_s = 0.0
+        self._renew_at_s, self._store_answers = 0.0, False
         self.newest_us: int | None = None
         """When the newest record that is in the store was appended; None before the first."""
 
@@ -123,13 +123,11 @@ class Recorder:
         try:
             while not self._stopping.is_set():
                 self._turn(reader)
+            self._give_back()
         except _Stopped:
             return
         finally:
-            try:
-                reader.close()
-            finally:
-                self._give_back()
+            reader.close()
 
     @property
     def positions(self) -> dict[int, int]:
@@ -154,11 +152,13 @@ class Recorder:
 
     def _turn(self, reader: GroupReader) -> None:
         """Reads what has come and stores it. When overtaken: takes rights and positions anew, if the group still lets it."""
+        self._store_answers = False
         try:
             self._follow(reader)
             self._renew()
+            self._store_answers = True
         except (RightLost, PositionMoved) as overtaken:
-            log.warning("another recorder writes here; beginning anew", detail=str(overtaken))
+            log.warning("rights or positions are lost; beginning anew", detail=str(overtaken))
             if self._on_lost is not None and isinstance(overtaken, RightLost):
                 self._on_lost(overtaken.reason, len(overtaken.partitions))
             reader.begin_again(self._forget())
@@ -203,7 +203,9 @@ class Recorder:
         self._report("store", None)
 
     def _give_back(self) -> None:
-        """At an orderly end. Whoever comes next need not wait for it."""
+        """At an orderly end: nobody need wonder who holds what. A store that is away is not waited for."""
+        if not self._store_answers:
+            return
         try:
             self._rights.give_back()
         except StoreError as error:
