@@ -42,20 +42,18 @@ class Totals:
     skipped: list[str] = field(default_factory=list)
 
     def line(self, seconds: float) -> str:
-        sums = [result.sums for result in self.results]
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
-        devices, acknowledged, dropped = (
-            sum(getattr(one, name) for one in sums) for name in ("devices", "acknowledged", "dropped")
-        )
-        lost, twice, unbalanced = (sum(getattr(one, name) for one in sums) for name in ("lost", "twice", "unbalanced"))
-        stale = sum(result.stale for result in self.results)
         skipped = f"; not run: {', '.join(self.skipped)}" if self.skipped else ""
+        stale, count = sum(result.stale for result in self.results), self._sum
         return (
-            f"faults: {self.faults.total()} faults ({kinds}); {devices} devices, {acknowledged} readings acknowledged, "
-            f"{lost} of them lost, {twice} counted twice, {dropped} dropped at devices and accounted for; "
-            f"ledgers out of balance: {unbalanced}; written by stale recorders: {stale}; "
-            f"{len(self.broken)} broken, {seconds:.0f} s{skipped}"
+            f"faults: {self.faults.total()} faults ({kinds}); {count('devices')} devices, {count('acknowledged')} readings "
+            f"acknowledged, {count('lost')} of them lost, {count('twice')} counted twice; {count('dropped')} dropped at devices "
+            f"and {count('rejected')} rejected by name, accounted for; ledgers out of balance: {count('unbalanced')}; "
+            f"written by stale recorders: {stale}; {len(self.broken)} broken, {seconds:.0f} s{skipped}"
         )
+
+    def _sum(self, name: str) -> int:
+        return sum(int(getattr(result.sums, name)) for result in self.results)
 
 
 def run(plan: Plan, way: str, totals: Totals) -> None:

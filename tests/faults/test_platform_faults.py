@@ -170,6 +170,14 @@ def test_a_ledger_that_says_otherwise_is_named(counts: dict[str, Any], words: st
     assert any(words in complaint for complaint in sums.complaints), sums.complaints
 
 
+def test_what_is_rejected_must_lie_in_the_devices_own_dead_letters() -> None:
+    rows = rows_of(9)
+    journal = journal_of(rows, ranges=[(1, 8, "logged"), (9, 9, "rejected")])
+    counts = {"rejected": {"too_old": 1}}
+    assert sums_of(dataclasses.replace(journal, buried=frozenset({9})), rows[:8], **counts).complaints == []
+    assert any("own dead letters" in words for words in sums_of(journal, rows[:8], **counts).complaints)
+
+
 def test_what_nobody_answered_is_named() -> None:
     rows = rows_of(9)
     sums = sums_of(journal_of(rows, ranges=[(1, 8, "logged")]), rows)

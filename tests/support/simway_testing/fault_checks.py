@@ -80,13 +80,16 @@ def unnamed(faults: Mapping[str, int], logs: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a device recorded: ``highest`` number given, ranges by outcome, and the readings that left, by number."""
+    """What a device recorded: ``highest`` number given, ranges by outcome, the readings that left, by number, and the numbers in
+    its own file of dead letters.
+    """
 
     device: str
     epoch: str
     highest: int
     ranges: Sequence[Range]
     left: Mapping[int, Left]
+    buried: frozenset[int] = frozenset()
 
     def numbers(self, outcome: str) -> Iterable[int]:
         """All numbers that were acknowledged so."""
@@ -112,6 +115,7 @@ class Sums:
     lost: int = 0
     twice: int = 0
     dropped: int = 0
+    rejected: int = 0
     duplicate: int = 0
     buckets: int = 0
     unbalanced: int = 0
@@ -134,6 +138,7 @@ class Sums:
         gone = [journal.left[number] for number in journal.numbers("dropped") if number in journal.left]
         self.acknowledged += len(numbers)
         self.dropped += len(gone)
+        self.rejected += len(list(journal.numbers("rejected")))
         self.duplicate += int(found.ledger["duplicate"])
         sent = [journal.left.get(number) for number in numbers]
         lost = [number for number, left in zip(numbers, sent, strict=True) if left is None or not _holds(held, left)]
@@ -184,6 +189,8 @@ def ledger_complaints(journal: Journal, found: Found) -> list[str]:
     ):
         if told != known:
             wrong.append(f"{words}: {told} and {known}")
+    if unburied := set(journal.numbers("rejected")) - journal.buried:
+        wrong.append(f"rejected, but not in its own dead letters: {sorted(unburied)[:NAMED_MAX]}")
     arrived = ledger["stored"] + ledger["duplicate"] - logged
     if not 0 <= arrived <= dropped or ledger["dropped"] != dropped - arrived:
         wrong.append(

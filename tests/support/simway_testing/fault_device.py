@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from simway_testing.platform import Front, Process
 
 SENSORS = ("n/whole", "n/half", "n/text", "n/late")
 LATE_US = 3_600_000_000
+ANCIENT_US = 60 * 86_400_000_000
+ANCIENT_EVERY = 40
+"""So often a reading is older than the platform keeps any: it is rejected by name, and booked so on both sides."""
 TICK_S = 0.05
 CSV_LINES = 300
 CSV_REST_S = 4.0
@@ -95,11 +99,16 @@ class Device:
             ranges = connection.execute("SELECT first, last, outcome FROM acknowledged ORDER BY first").fetchall()
             kept = connection.execute("SELECT seq, sensor, t_us, value, unit FROM kept ORDER BY seq").fetchall()
         left = {seq: Left(sensor, t_us, decode_value(value), unit) for seq, sensor, t_us, value, unit in kept}
-        return Journal(self.name, epoch, next_seq - 1, [tuple(row) for row in ranges], left)
+        return Journal(self.name, epoch, next_seq - 1, [tuple(row) for row in ranges], left, frozenset(self._buried()))
+
+    def _buried(self) -> Iterator[int]:
+        letters = self.folder / "dead-letters.jsonl"
+        if letters.exists():
+            yield from (json.loads(line)["seq"] for line in letters.read_text().splitlines())
 
 
 class Fed(Device):
-    """Its source is ``stdin``: numbers in the order of their making, under four sensors, one of them an hour behind."""
+    """Its source is ``stdin``: numbers in the order of their making, under four sensors, one an hour behind; some too old."""
 
     def __init__(self, front: Front, name: str, *, text: int = 0, **settings: str) -> None:
         """``text``: so long is the value of the sensor of text."""
@@ -152,7 +161,9 @@ class Fed(Device):
         self._last_us = t_us = max(self._last_us + 1, time.time_ns() // 1000)
         sensor = SENSORS[self._made % len(SENSORS)]
         value: Any = self._made
-        if sensor == "n/half":
+        if self._made % ANCIENT_EVERY == 0:
+            sensor, t_us = "n/ancient", t_us - ANCIENT_US
+        elif sensor == "n/half":
             value = self._made + 0.5
         elif sensor == "n/text":
             value = f"{self._made}".ljust(self._text, ".")

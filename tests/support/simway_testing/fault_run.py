@@ -231,7 +231,7 @@ class Run:
             if isinstance(device, Importing):
                 result.complaints += device.complaints
         result.complaints += self._acts.bad_input.complaints(letters, strange)
-        known = {"corrupt_record", "refused_by_store"}
+        known = {"corrupt_record", "refused_by_store", "too_old"}
         if others := Counter(letter.reason for letter in letters if letter.reason not in known):
             result.complaints.append(f"dead letters that nobody asked for: {dict(others)}")
         result.datagrams = house.proxy.counts
