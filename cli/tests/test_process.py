@@ -92,10 +92,26 @@ def test_a_terminal_without_our_characters_is_no_crash(cli: Any) -> None:
     assert done.stdout.isascii()
 
 
+TRY = """
+eval "$("$@" completion bash)"
+tried() {
+  COMP_WORDS=(simway "$@"); COMP_CWORD=$#; COMPREPLY=(); _shtab_simway; echo "${COMPREPLY[*]}"
+}
+tried de; tried devices re; tried command demo s; tried export demo --format pa; tried readings demo --win
+"""
+
+
+def test_bash_completes_sub_commands_flags_and_choices(cli: Any) -> None:
+    done = subprocess.run(["bash", "-c", TRY, "bash", *COMMAND], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["devices dead-letters", "revoke restore", "switch show", "parquet", "--window"]
+    for shell in ("zsh", "tcsh"):
+        assert "dead-letters" in cli("completion", shell).out
+
+
 def test_it_speaks_the_rest_api_alone() -> None:
     """No other package of the platform is loaded, and the library for plots only when there is one."""
     code = "import sys, simway_cli.app as app; app.make_parser(); print(*(name for name in sys.modules if '.' not in name))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     loaded = set(done.stdout.split())
     assert {name for name in loaded if name.startswith("simway_")} == {"simway_cli"}
-    assert not loaded & {"plotext", "flask", "kafka", "sqlalchemy"}
+    assert not loaded & {"plotext", "shtab", "flask", "kafka", "sqlalchemy"}

@@ -283,6 +283,16 @@ def test_the_books_are_open(shell: Shell, attached: str, device: str) -> None:
     assert shell.run("audit", "verify").returncode == 0
 
 
+def test_retention_is_set_and_set_back(shell: Shell) -> None:
+    before = {tier["tier"]: tier["keep_s"] for tier in shell.json("retention")["tiers"]}
+    assert set(before) == {"raw", "minute", "hour", "day"}
+    assert shell.run("retention", "set", "hour=9y").returncode == 0
+    shown = {tier["tier"]: tier for tier in shell.json("retention")["tiers"]}
+    assert (shown["hour"]["keep_s"], shown["minute"]["keep_s"]) == (9 * 365 * 86400, before["minute"])
+    assert shell.run("retention", "set", f"hour={before['hour']}s", "--yes").returncode == 0
+    assert {tier["tier"]: tier["keep_s"] for tier in shell.json("retention")["tiers"]} == before
+
+
 def test_a_revoked_device_and_back(shell: Shell, device: str) -> None:
     assert shell.json("devices", "revoke", device)["status"] == "revoked"
     refused = shell.run("command", device, "ping")

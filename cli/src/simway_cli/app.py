@@ -12,7 +12,20 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from simway_cli.client import Client
-from simway_cli.commands import command, devices, export, imports, letters, loss, readings, retention, service, sim, writers
+from simway_cli.commands import (
+    command,
+    completion,
+    devices,
+    export,
+    imports,
+    letters,
+    loss,
+    readings,
+    retention,
+    service,
+    sim,
+    writers,
+)
 from simway_cli.errors import Away, CliError, Exit
 from simway_cli.output import Screen, screen_for, to_nowhere
 from simway_cli.parsing import Parser, Run, add_everywhere, examples_text, group
@@ -53,6 +66,7 @@ def make_parser() -> Parser:
     where = group(parser, title="sub-commands", name="what", required=True)
     for room in ROOMS:
         room.add(where)
+    completion.add(where, parser)
     return parser
 
 
