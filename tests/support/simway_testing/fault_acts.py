@@ -124,7 +124,13 @@ class Acts:
     # --- disks and databases -------------------------------------------------------------------------------------------
 
     def _fill(self, fault: Fault) -> None:
-        self._house.disks[fault.target].fill()
+        """Write-ahead logs give up the room that they would else write over, so that the next commit needs some."""
+        disk = self._house.disks[fault.target]
+        for path in disk.folder.glob("*.db"):
+            with suppress(apsw.Error), closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+                connection.set_busy_timeout(1000)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        disk.fill()
 
     def _free(self, fault: Fault) -> None:
         self._house.disks[fault.target].free()
