@@ -33,6 +33,7 @@ VARIES = (
     (re.compile(r"\b[0-9a-f]{8,}\b"), "ID"),
     (re.compile(r"\b\d[\d.:,-]*\b"), "N"),
     (re.compile(r"http://\S+|127\.0\.0\.1\S*"), "ADDRESS"),
+    (re.compile(r"by (attach|inventory)"), "by WHICH"),
     (re.compile(r"\s+"), " "),
 )
 HOME, AWAY = "Northwind Mobile", "Blue Harbour Telecom"
@@ -135,7 +136,7 @@ def fits(printed: list[str], said: list[str]) -> bool:
     return re.fullmatch(pattern, plain(said)) is not None
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_the_page_says_what_the_command_prints(shell: Shell, api: Api, attached: str) -> None:
     if api.device(attached)["active_carrier"]["provider"] != HOME:
         assert shell.run("command", attached, "switch", "--provider", HOME, "--follow").returncode == 0
