@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from simway_backbone import metrics
 from simway_protocol.commands import BodyType, Kind, command_mac, encode_body
 from simway_protocol.sim.es10c import DisableProfile, EnableProfile, ProfileId
 
@@ -154,10 +155,13 @@ def test_a_command_that_must_not_be_executed_is_refused(world, changes, reason) 
 
 def test_a_forged_mac_is_refused(world) -> None:
     world.until(lambda: world.attached)
+    refused = metrics.DEVICE_REFUSED_COMMANDS.labels("bad_mac")._value.get
+    before = refused()
     body = world.command(Kind.PING)
     world.server.endpoint.forget("truck-7", body.command_id)
     world.server.submit(body, mac=bytes(32))
     world.until(lambda: world.result(body))
+    assert refused() == before + 1
     assert (world.result(body).outcome, world.result(body).reason) == ("refused", "bad_mac")
     assert world.journal.last_counter == 0
 

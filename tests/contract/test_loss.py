@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from simway_backbone.metrics import LEDGER_UNBALANCED
+from simway_flask_app.gauges import LossGauges
 from simway_flask_app.store import ranges
 from simway_flask_app.store.bookkeeping import EpochLoss, LossLedger
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
@@ -290,6 +292,8 @@ def test_a_ledger_that_does_not_balance_is_found(store: SqlStore, log: UplinkLog
             connection.execute(update(epochs).where(epochs.c.device == device).values(stored=stored))
         assert [row.device for row in store.fleet_loss(after=device[:-1], only="unbalanced").page] == unbalanced
         assert store.fleet_loss(limit=1).unbalanced == len(unbalanced)
+        LossGauges(store).measure()
+        assert LEDGER_UNBALANCED._value.get() == len(unbalanced)
         assert store.loss_ledger(device).balanced == (not unbalanced)
 
 

@@ -21,7 +21,7 @@ def samples(totals):
 
 def test_workers_add_up_and_a_worker_that_ends_leaves_its_counts():
     totals = Totals()
-    totals.update(0, to_families(counts(datagrams_in=5, refused={"bad_tag": 2}).families(3)))
+    totals.update(0, to_families(counts(datagrams_in=5, send_dropped=2, refused={"bad_tag": 2}).families(3)))
     totals.update(1, to_families(counts(datagrams_in=7, refused={"bad_tag": 1, "busy": 4}).families(4)))
     totals.update(1, to_families(counts(datagrams_in=8, refused={"bad_tag": 1, "busy": 4}).families(4)))
     found = samples(totals)
@@ -29,6 +29,7 @@ def test_workers_add_up_and_a_worker_that_ends_leaves_its_counts():
     assert found["simway_udp_bad_datagrams_total", "bad_tag"] == 3
     assert found["simway_udp_attaches_total", "busy"] == 4
     assert found["simway_udp_sessions",] == 7
+    assert found["simway_udp_send_drops_total",] == 2
     assert found["simway_ack_seconds_count", "udp"] == 4
     totals.end(0)
     found = samples(totals)
