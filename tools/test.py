@@ -94,7 +94,7 @@ STAGES: dict[str, Callable[[], Result]] = {
     "contract": pytest("contract", "-n", "2", "--dist", "loadfile", "tests/contract", "--ignore-glob=*/test_card*"),
     "card": pytest("card", "-n", "2", *sorted(str(path) for path in (ROOT / "tests" / "contract").glob("test_card*.py"))),
     "switch": program("switch", "tests/faults/switch_faults.py"),
-    "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run"),
+    "e2e": pytest("e2e", *TWO_AT_ONCE, "tests/e2e", "tests/run", "tests/observability"),
     "faults": pytest("faults", *TWO_AT_ONCE, "tests/faults"),
     "platform": program("platform", "tests/faults/platform_faults.py", "--short"),
 }

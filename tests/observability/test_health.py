@@ -77,13 +77,20 @@ def test_a_schema_that_is_newer_than_the_code_is_named_and_nothing_ends(front) -
 
 
 def test_a_device_without_its_server_is_alive_and_says_what_it_misses(front) -> None:
-    server = front.processes["udp-server"]
-    server.stop()
-    try:
-        wait_wrong(front, "modem", "server")
-    finally:
-        server.start()
-    wait_well(front, PORTS)
+    modem = front.modem("adrift", "5a" * 32, SERVER_PORT=str(free_port()))
+    modem.start()
+    at = modem.ready_url
+
+    def said() -> str:
+        try:
+            answer = requests.get(at, timeout=5)
+        except requests.ConnectionError:
+            return ""
+        return str(answer.json()["checks"]["server"]) if answer.status_code == 503 else ""
+
+    assert "attach" in wait_for(said, WITHIN_S, modem.tail)
+    assert requests.get(at.replace("ready", "live"), timeout=5).status_code == 200
+    modem.stop()
 
 
 def test_a_worker_that_hangs_is_named(front) -> None:

@@ -93,6 +93,7 @@ class Worker:
         self._has_scope = udp.family == socket.AF_INET6
         self._stop = asyncio.Event()
         self._loaded = False
+        self._waits_for = f"the log to answer ({settings.log_url.rpartition('@')[2]})"
         self._timer: asyncio.TimerHandle | None = None
         self._armed_us = 0
         self._send_wanted = False
@@ -229,6 +230,7 @@ class Worker:
     async def _load(self) -> None:
         """Reads who may come in and what is to be sent; until then devices are told to come again."""
         await self._until_there(self._ensure_topics)
+        self._waits_for = "the registry and the open commands, which are being read"
         self._registry.start()
         await self._until_there(lambda: self._registry.wait_ready(0.2))
         await self._follow("downlink", self._exchange.downlink, patience_s=DOWNLINK_PATIENCE_S)
@@ -250,6 +252,7 @@ class Worker:
             self._log.ensure_topics()
         except LogUnavailable as error:
             _log.warning("the log is away", error=str(error))
+            self._waits_for = f"the log: {error}"
             time.sleep(LOG_RETRY_S)
             return False
         return True
@@ -348,9 +351,8 @@ class Worker:
 
     def _problems(self) -> list[str]:
         reading = [("registry", self._registry.error), *((f.name, f.error) for f in self._followers)]
-        problems = [f"{name}: {error}" for name, error in reading if error]
-        if not self._loaded:
-            problems.append("loading the registry and open commands")
+        problems = [] if self._loaded else [f"waiting for {self._waits_for}"]
+        problems += [f"{name}: {error}" for name, error in reading if error]
         if self._batcher.busy_ms:
             why = self._batcher.trouble or "it takes longer than it should to answer"
             problems.append(f"the log takes no readings, devices are told to wait: {why}")
