@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import apsw
+import psutil
 import psycopg
 from sqlalchemy import make_url
 
@@ -105,7 +106,8 @@ class Acts:
     # --- processes -----------------------------------------------------------------------------------------------------
 
     def _kill(self, fault: Fault) -> None:
-        self._house.running_processes()[fault.target].kill()
+        with suppress(psutil.NoSuchProcess):  # an import that was done just then
+            self._house.running_processes()[fault.target].kill()
 
     def _stop(self, fault: Fault) -> None:
         process = self._house.running_processes()[fault.target]
