@@ -67,7 +67,7 @@ def test_the_fleet_page_by_page(cli: Any, api: Any, recorded: Any, reply: Any) -
 
     api.on("GET", "loss", page)
     done = cli("loss", "--only", "missing")
-    assert "The first 50 devices; --limit 0 lists all." in done.err
+    assert "The first 50; --limit 0 gives all." in done.err
     assert api.requests[-1].query == {"only": ["missing"], "limit": ["50"]}
     everything = cli("loss", "--limit", "0", "--json").json
     assert len(everything["devices"]) == 700

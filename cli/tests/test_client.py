@@ -166,6 +166,6 @@ def test_pages_are_joined_and_end_where_asked(cli: Any, api: Any, recorded: Any)
     api.on("GET", "devices", page)
     assert len(cli("devices", "--limit", "0", "--json").json["devices"]) == 1234
     first = cli("devices")
-    assert (len(first.lines), "The first 100; --limit 0 lists all." in first.err) == (101, True)
+    assert (len(first.lines), "The first 100; --limit 0 gives all." in first.err) == (101, True)
     assert len(cli("devices", "list", "--limit", "700", "--json").json["devices"]) == 700
     assert len(cli("devices", "--limit", "3", "list", "--json").json["devices"]) == 3

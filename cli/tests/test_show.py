@@ -143,7 +143,7 @@ def test_alarms(cli: Any, api: Any) -> None:
         "was",
         "changed",
     ]
-    assert api.requests[-1].query == {"scope": ["platform"], "state": ["all"], "limit": ["100"]}
+    assert api.requests[-1].query == {"scope": ["platform"], "state": ["all"], "limit": ["101"]}
 
 
 def test_the_trail_and_its_verdict(cli: Any, api: Any, recorded: Any) -> None:

@@ -104,7 +104,7 @@ def _run(args: argparse.Namespace, settings: Settings, screen: Screen) -> int:
     times = Times(UTC if getattr(args, "utc", False) else None, time.time_ns() // 1000)
     try:
         status: int = args.handler(Run(client, screen, times), args)
-        screen.out.flush()
+        screen.finish()
         return status
     finally:
         client.close()

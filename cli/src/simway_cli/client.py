@@ -80,6 +80,11 @@ class Client:
                 return
             asked["cursor"] = page["next_cursor"]
 
+    def some(self, path: str, key: str, query: Query, *, limit: int, page_max: int = PAGE_MAX) -> tuple[list[Any], bool]:
+        """The items of a list, ``limit`` of them at most (0: all), and whether there are more."""
+        found = list(self.pages(path, key, query, limit=limit + 1 if limit else 0, page_max=page_max))
+        return (found[:limit], len(found) > limit) if limit else (found, False)
+
     @contextmanager
     def stream(self, path: str, query: Query | None = None, *, quiet_s: float = STREAM_QUIET_S) -> Iterator[Iterator[bytes]]:
         """The body of a GET as it comes, in pieces. The iterator raises ``Away`` when it breaks off before its end."""

@@ -24,6 +24,7 @@ class Screen:
 
     def __init__(self, out: TextIO, err: TextIO, *, json_: bool, colour: bool, colour_err: bool, width: int | None) -> None:
         self.out, self.err, self.json_, self.width = out, err, json_, width
+        self._last_notes: list[str] = []
         self.style, self.err_style = Style(colour), Style(colour_err)
 
     def line(self, text: str = "") -> None:
@@ -51,6 +52,17 @@ class Screen:
     def document(self, body: Any) -> None:
         """One JSON document: the API's answer, its names and units."""
         self.line(json.dumps(body, ensure_ascii=False, indent=2))
+
+    def cut_note(self, count: int, more: bool, which: str = "newest") -> None:
+        """At the end, says on standard error that a list was cut: to programs too."""
+        if more:
+            self._last_notes.append(f"The {which} {count}; --limit 0 gives all.")
+
+    def finish(self) -> None:
+        """What is said at the end."""
+        for text in self._last_notes:
+            self.note(text)
+        self.out.flush()
 
     def record(self, body: Any) -> None:
         """One JSON object on a line of its own: for streams."""

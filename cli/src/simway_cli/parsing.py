@@ -24,6 +24,7 @@ class Run:
     times: Times
 
 
+EVERYWHERE_TITLE = "everywhere"
 EVERYWHERE = frozenset({"help", "url", "token_file", "json", "utc", "color"})
 Handler = Callable[[Run, Arguments], Exit]
 Examples = Sequence[tuple[str, str]]
@@ -34,6 +35,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **more)
+
+    def format_help(self) -> str:
+        """What is the same everywhere comes last."""
+        self._action_groups.sort(key=lambda group: group.title == EVERYWHERE_TITLE)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """The command line does not fit."""
@@ -76,7 +82,7 @@ def examples_text(examples: Examples) -> str:
 
 def add_everywhere(parser: Parser) -> None:
     """The flags that every sub-command takes, before or after its name."""
-    flags = parser.add_argument_group("everywhere")
+    flags = parser.add_argument_group(EVERYWHERE_TITLE)
     flags.add_argument("--url", default=argparse.SUPPRESS, help="address of the server (SIMWAY_URL; else http://127.0.0.1:8000)")
     flags.add_argument(
         "--token-file", metavar="FILE", default=argparse.SUPPRESS,

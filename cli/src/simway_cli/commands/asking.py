@@ -39,10 +39,9 @@ def newest(run: Run, args: Arguments) -> tuple[list[Any], bool]:
     """The newest readings of the range, oldest first, and whether there are more."""
     from_us, to_us = time_range(run.times, args)
     query = {"sensor": args.sensor, "from": from_us, "to": to_us, "order": "desc"}
-    asked = args.limit + 1 if args.limit else 0
-    found = list(run.client.pages(device_path(args.device, "readings"), "readings", query, limit=asked, page_max=PAGE_MAX))
-    kept = found[: args.limit] if args.limit else found
-    return kept[::-1], len(found) > len(kept)
+    path = device_path(args.device, "readings")
+    found, more = run.client.some(path, "readings", query, limit=args.limit, page_max=PAGE_MAX)
+    return found[::-1], more
 
 
 def none_text(args: Arguments) -> str:

@@ -164,9 +164,11 @@ def _check_wait(args: Arguments) -> None:
 
 
 def _list(run: Run, args: Arguments) -> Exit:
-    commands = list(run.client.pages(device_path(args.device, "commands"), "commands", {}, limit=args.limit, page_max=SEARCHED))
+    path = device_path(args.device, "commands")
+    commands, more = run.client.some(path, "commands", {}, limit=args.limit, page_max=SEARCHED)
+    run.screen.cut_note(len(commands), more)
     if run.screen.json_:
-        run.screen.document({"commands": commands})
+        run.screen.document({"commands": commands, "more": more})
         return Exit.OK
     columns = [
         Column("id"),

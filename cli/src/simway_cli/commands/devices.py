@@ -74,11 +74,10 @@ def add(where: Any) -> None:
 
 
 def _list(run: Run, args: Arguments) -> Exit:
-    asked = args.limit + 1 if args.limit else 0
-    found = list(run.client.pages("devices", "devices", {}, limit=asked))
-    shown = found[: args.limit] if args.limit else found
+    shown, more = run.client.some("devices", "devices", {}, limit=args.limit)
+    run.screen.cut_note(len(shown), more, "first")
     if run.screen.json_:
-        run.screen.document({"devices": shown})
+        run.screen.document({"devices": shown, "more": more})
         return Exit.OK
     columns = [
         Column("device", gives=True),
@@ -90,8 +89,6 @@ def _list(run: Run, args: Arguments) -> Exit:
         Column("alarms", right=True, spare=2),
     ]
     run.screen.table(columns, [_row(run, item) for item in shown])
-    if len(found) > len(shown):
-        run.screen.note(f"The first {len(shown)}; --limit 0 lists all.")
     return Exit.OK
 
 

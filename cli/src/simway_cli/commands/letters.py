@@ -85,9 +85,10 @@ def _query(run: Run, args: Arguments) -> dict[str, Any]:
 
 
 def _list(run: Run, args: Arguments) -> Exit:
-    letters = list(run.client.pages("dead-letters", "dead_letters", _query(run, args), limit=args.limit))
+    letters, more = run.client.some("dead-letters", "dead_letters", _query(run, args), limit=args.limit)
+    run.screen.cut_note(len(letters), more)
     if run.screen.json_:
-        run.screen.document({"dead_letters": letters})
+        run.screen.document({"dead_letters": letters, "more": more})
         return Exit.OK
     columns = [
         Column("id", right=True),

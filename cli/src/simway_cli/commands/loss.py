@@ -126,8 +126,9 @@ def _fleet(run: Run, args: Arguments) -> Any:
         page = run.client.get("loss", {"only": args.only, "limit": wanted, "cursor": cursor})
         devices += page["devices"]
         cursor = page["next_cursor"]
+    run.screen.cut_note(len(devices), cursor is not None, "first")
     if run.screen.json_:
-        run.screen.document({"totals": totals, "devices": devices, "log_gaps": first["log_gaps"]})
+        run.screen.document({"totals": totals, "devices": devices, "more": cursor is not None, "log_gaps": first["log_gaps"]})
         return totals
     numbers = f"{totals['devices']} ({totals['missing_devices']} lack readings, {totals['unbalanced_devices']} do not balance)"
     run.screen.facts({"devices": numbers, **_facts(totals)})
@@ -135,8 +136,6 @@ def _fleet(run: Run, args: Arguments) -> Any:
         run.screen.line()
         columns = [Column("device", gives=True), Column("epochs", right=True, spare=4), *_COUNTS]
         run.screen.table(columns, [[item["device"], str(item["epochs"]), *_counts(item)] for item in devices])
-    if cursor is not None:
-        run.screen.note(f"The first {len(devices)} devices; --limit 0 lists all.")
     _log_gaps(run, first["log_gaps"])
     return totals
 

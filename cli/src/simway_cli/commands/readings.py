@@ -83,13 +83,12 @@ def _row(run: Run, item: Any) -> list[str | Cell]:
 
 def _table(run: Run, args: Arguments) -> Exit:
     readings, more = newest(run, args)
+    run.screen.cut_note(len(readings), more)
     if run.screen.json_:
-        run.screen.document({"device": args.device, "readings": readings})
+        run.screen.document({"device": args.device, "readings": readings, "more": more})
         return Exit.OK
     run.screen.table(_columns(run), [_row(run, item) for item in readings])
-    if more:
-        run.screen.note(f"The newest {len(readings)}; --limit 0 shows all, 'simway export' saves them.")
-    elif not readings:
+    if not readings:
         run.screen.note(none_text(args))
     return Exit.OK
 
@@ -145,5 +144,5 @@ def _windows(run: Run, args: Arguments) -> Exit:
     ]
     run.screen.table(columns, [[run.times.short(t_us), sensor, *values, unit] for t_us, sensor, unit, values in shown])
     note = f"Windows of {duration_text(body['window_us'])}, from {body['tier']} data."
-    run.screen.note(note if len(shown) == len(rows) else f"{note} The newest {len(shown)}; --limit 0 shows all.")
+    run.screen.note(note if len(shown) == len(rows) else f"{note} The newest {len(shown)}; --limit 0 gives all.")
     return Exit.OK

@@ -73,9 +73,10 @@ def _health(run: Run, _: Arguments) -> Exit:
 def _list(run: Run, args: Arguments) -> Exit:
     from_us, to_us = time_range(run.times, args)
     query = {"device": args.device, "kind": args.kind, "from": from_us, "to": to_us}
-    entries = list(run.client.pages("audit", "entries", query, limit=args.limit))
+    entries, more = run.client.some("audit", "entries", query, limit=args.limit)
+    run.screen.cut_note(len(entries), more)
     if run.screen.json_:
-        run.screen.document({"entries": entries})
+        run.screen.document({"entries": entries, "more": more})
         return Exit.OK
     columns = [
         Column("seq", right=True),

@@ -98,9 +98,10 @@ def _word(word: Any) -> Cell:
 
 def _alarms(run: Run, args: Arguments) -> Exit:
     query = {"device": args.device, "scope": "platform" if args.platform else None, "state": args.state}
-    alarms = list(run.client.pages("alarms", "alarms", query, limit=args.limit))
+    alarms, more = run.client.some("alarms", "alarms", query, limit=args.limit)
+    run.screen.cut_note(len(alarms), more)
     if run.screen.json_:
-        run.screen.document({"alarms": alarms})
+        run.screen.document({"alarms": alarms, "more": more})
     elif alarms:
         _alarm_table(run, alarms)
     else:
