@@ -110,9 +110,10 @@ class Device:
 class Fed(Device):
     """Its source is ``stdin``: numbers in the order of their making, under four sensors, one an hour behind; some too old."""
 
-    def __init__(self, front: Front, name: str, *, text: int = 0, **settings: str) -> None:
-        """``text``: so long is the value of the sensor of text."""
+    def __init__(self, front: Front, name: str, *, text: int = 0, burst: int = 1, **settings: str) -> None:
+        """``text``: so long is the value of the sensor of text; ``burst``: how many readings it measures at a time."""
         super().__init__(front, name, SOURCE="stdin", **settings)
+        self.burst = burst
         self._text, self._made, self._last_us = text, 0, 0
         self._pipe = -1
         self._turn = threading.Lock()
@@ -247,7 +248,7 @@ _HALF_LINE = b'1795312800000000,"17.'
 
 
 class Feeder:
-    """One thread that feeds all devices of its kind, each ``rate_hz`` readings a second."""
+    """One thread that feeds all devices of its kind, each ``rate_hz`` times a second."""
 
     def __init__(self, devices: list[Fed], rate_hz: float) -> None:
         self._devices, self._rate_hz = devices, rate_hz
@@ -264,7 +265,7 @@ class Feeder:
         for device, owed in zip(itertools.cycle(self._devices), itertools.count(), strict=False):
             if owed % len(self._devices) == 0 and self._ending.wait(1.0 / self._rate_hz):
                 return
-            device.feed(1)
+            device.feed(device.burst)
 
 
 def _reading(path: Path) -> apsw.Connection:

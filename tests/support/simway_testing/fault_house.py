@@ -25,7 +25,7 @@ OUTBOX_DISK_BYTES = 24_000_000
 STORE_DISK_BYTES = 400_000_000
 NARROW_BYTES = 65_536
 """The outbox of one device is so small that a cut network makes it drop readings."""
-NARROW_TEXT_CHARS = 600
+NARROW_TEXT_CHARS, NARROW_BURST = 600, 4
 STARTED_TOGETHER = 4
 READY_WITHIN_S = 120.0
 
@@ -110,7 +110,9 @@ class House:
         if name.startswith("csv"):
             return Importing(self.platform, name, **settings)
         if at == QUOTA_DEVICES + 1:
-            return Fed(self.platform, name, text=NARROW_TEXT_CHARS, OUTBOX_MAX_BYTES=str(NARROW_BYTES), **settings)
+            return Fed(
+                self.platform, name, text=NARROW_TEXT_CHARS, burst=NARROW_BURST, OUTBOX_MAX_BYTES=str(NARROW_BYTES), **settings
+            )
         device = Fed(self.platform, name, **settings)
         if at <= QUOTA_DEVICES:
             self.disks[name] = Disk(device.folder, self.way, OUTBOX_DISK_BYTES, lambda: _pid_of(device.process))

@@ -60,7 +60,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who sends. ``rate_hz``: readings a second of each device that is fed on stdin."""
+    """Who sends. ``rate_hz``: how often a second each device that is fed on stdin measures."""
 
     fed: int
     imports: int
