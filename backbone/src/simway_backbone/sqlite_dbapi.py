@@ -116,6 +116,13 @@ CLOSED = "Cannot operate on a closed database."
 """The text that SQLAlchemy's dialect takes for a lost connection."""
 
 
+def translated(error: apsw.Error) -> Error:
+    """An error of apsw as one of this module, for whoever works on ``Connection.apsw`` itself."""
+    made = _ERRORS.get(type(error), OperationalError)(str(error))
+    made.sqlite_code = getattr(error, "extendedresult", 0)
+    return made
+
+
 @contextmanager
 def _errors() -> Iterator[None]:
     try:
@@ -123,9 +130,7 @@ def _errors() -> Iterator[None]:
     except apsw.ConnectionClosedError as error:
         raise ProgrammingError(CLOSED) from error
     except apsw.Error as error:
-        translated = _ERRORS.get(type(error), OperationalError)(str(error))
-        translated.sqlite_code = getattr(error, "extendedresult", 0)
-        raise translated from error
+        raise translated(error) from error
     except sqlite.SqliteUnusable as error:
         raise OperationalError(str(error)) from error
     except OverflowError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import psycopg
 from simway_backbone import sqlite_dbapi
 from sqlalchemy import Connection, Engine, create_engine, make_url
@@ -29,6 +30,9 @@ _POSTGRES_ARGUMENTS = {
 }  # fmt: skip
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, sqlite_dbapi.OperationalError)
 """Errors of the drivers that say nothing about what was asked: the database is away, busy, full or shutting down."""
+
+_SQLITE_CODE = 0xFF
+"""What of an extended result code is the code."""
 
 
 class Database:
@@ -82,14 +86,25 @@ def errors() -> Iterator[None]:
     except TimeoutError as error:
         raise StoreUnavailable("no connection to the database was free in time") from error
     except DBAPIError as error:
-        cause = error.orig or error
-        if error.connection_invalidated or is_passing(cause):
-            raise StoreUnavailable(f"the database is not usable now: {_first_line(cause)}") from error
-        raise StoreError(_first_line(cause)) from error
+        raise _told(error.orig or error, lost=error.connection_invalidated) from error
+    except apsw.Error as error:
+        raise _told(sqlite_dbapi.translated(error)) from error
     except (psycopg.Error, sqlite_dbapi.Error) as error:
-        if is_passing(error):
-            raise StoreUnavailable(f"the database is not usable now: {_first_line(error)}") from error
-        raise StoreError(_first_line(error)) from error
+        raise _told(error) from error
+
+
+def _told(error: BaseException, *, lost: bool = False) -> StoreError:
+    if _is_full(error):
+        return StoreUnavailable(f"the disk of the database is full ({_first_line(error)}); make room, or shorten retention")
+    if lost or is_passing(error):
+        return StoreUnavailable(f"the database is not usable now: {_first_line(error)}")
+    return StoreError(_first_line(error))
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, sqlite_dbapi.Error):
+        return error.sqlite_code & _SQLITE_CODE == apsw.SQLITE_FULL
+    return isinstance(error, psycopg.errors.DiskFull)
 
 
 def is_passing(error: BaseException) -> bool:
