@@ -112,7 +112,21 @@ def test_readings_are_there_with_a_line_and_move_by_themselves(console: Console)
         60,
         f"a reading newer than {first}, untouched",
     )
-    expect(console.page.locator(".balance")).to_contain_text("stored")
+
+
+def test_the_balance_of_the_device_adds_up_and_can_be_unfolded(console: Console) -> None:
+    console.sign_in()
+    console.choose(DEMO_DEVICE)
+    loss = console.page.get_by_label("Loss ledger")
+    expect(loss).to_contain_text("stored", timeout=SHOWN_WITHIN_MS)
+    expect(loss.locator(".shares [data-part=stored]")).to_have_count(1)
+    loss.locator("summary").click()
+    expect(loss.locator("dl")).to_be_visible()
+    expect(loss.locator("summary")).to_contain_text("It adds up")
+    sent = loss.locator(".balance b").first
+    before = sent.inner_text()
+    expect(sent).not_to_have_text(before, timeout=SHOWN_WITHIN_MS)
+    expect(loss.locator("dl")).to_be_visible()
 
 
 def test_a_carrier_is_switched_and_every_state_is_seen(console: Console) -> None:

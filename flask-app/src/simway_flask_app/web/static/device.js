@@ -1,5 +1,6 @@
 // The device's card and the carrier's card.
 
+import { drawBalance } from "./balance.js";
 import { fill, byId, h, pill, since } from "./dom.js";
 import * as format from "./format.js";
 import { cardLine, marks } from "./twin.js";
@@ -26,20 +27,7 @@ export function drawDevice(device, loss) {
     h("div", { class: "headline" }, h("strong", {}, device.name || device.id), presence(device)),
     device.name && device.name !== device.id ? h("p", { class: "muted mono small-text sub" }, device.id) : null,
     h("dl", { class: "facts" }, facts),
-    loss ? balance(loss) : null,
-  );
-}
-
-function balance(loss) {
-  const part = (label, count, title, bad = false) =>
-    h("div", { title }, h("b", { class: bad && count ? "bad-number" : "" }, format.number(count)), h("span", { class: "muted small-text" }, label));
-  const rejected = Object.values(loss.rejected).reduce((sum, count) => sum + count, 0);
-  return h(
-    "div",
-    { class: "balance", "aria-label": "Loss ledger" },
-    part("sent", loss.sent, "readings that the device numbered"),
-    part("stored", loss.stored, `and ${loss.duplicate} duplicate, ${loss.conflict} in conflict, ${rejected} rejected`),
-    part("lost", loss.missing + loss.dropped, `${loss.missing} missing, ${loss.dropped} dropped by the device's full outbox`, true),
+    loss ? drawBalance(loss) : null,
   );
 }
 
