@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simway_protocol.identity import partition_of
-from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, case, func, literal_column, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, case, distinct, func, literal_column, select
 
 from simway_flask_app.store import accounts
 from simway_flask_app.store.bookkeeping import Balance, DeviceLoss, EpochLoss, FleetLoss, LogGap, LossLedger, Only
@@ -29,20 +29,27 @@ UNBALANCED = _C.highest != _C.stored + _C.duplicate + _C.conflict + _C.rejected 
 _COUNTS = ("stored", "duplicate", "conflict", "redelivered")
 
 
-def _by_device() -> Select[Any]:
-    """One row a device: its sums, how many epochs it has, whether one is unbalanced, whether something is missing."""
-    flags = [_any(UNBALANCED).label("unbalanced"), _any(_C.missing_count > 0).label("incomplete")]
+def _sums_of_all() -> list[Any]:
     sums = [func.sum(column).label(column.name) for column in _SMALL]
-    sums += [part.label(f"{column.name}_{half}") for column in _LARGE for half, part in _halves(column)]
-    columns: list[Any] = [_C.device, func.count().label("epochs"), *flags, *sums]
+    return sums + [part.label(f"{column.name}_{half}") for column in _LARGE for half, part in _halves(column)]
+
+
+def _by_device() -> Select[Any]:
+    """One row a device: its sums, how many epochs it has, and whether one is unbalanced."""
+    columns: list[Any] = [_C.device, func.count().label("epochs"), _any(UNBALANCED).label("unbalanced"), *_sums_of_all()]
     return select(*columns).group_by(_C.device)
 
 
 def _totals() -> Select[Any]:
-    each = _by_device().subquery()
-    names = [name for name in each.c.keys() if name not in {"device", "epochs"}]  # noqa: SIM118
-    columns: list[Any] = [func.count().label("devices"), *(func.sum(each.c[name]).label(name) for name in names)]
-    return select(*columns).select_from(each)
+    """One walk over the counts, and one over the names of devices, which the key has in order."""
+    names = select(_C.device).distinct().subquery()
+    devices = select(func.count()).select_from(names).scalar_subquery().label("devices")
+    wrong = [
+        func.count(distinct(_C.device)).filter(condition).label(name)
+        for name, condition in (("unbalanced", UNBALANCED), ("incomplete", _C.missing_count > 0))
+    ]
+    columns: list[Any] = [devices, *wrong, *_sums_of_all()]
+    return select(*columns)
 
 
 def _pages() -> dict[Only | None, Select[Any]]:
