@@ -32,6 +32,7 @@ _EVENT = {
 }
 _FREE = {"text/event-stream": _EVENT, "application/json": {"type": "object"}}
 """What is known of bodies without a struct; of any other media type, nothing."""
+_BODY_EXAMPLES = {"text/csv": "time,sensor,value,unit\n2026-01-31T12:00:00Z,power,35.5,W\n"}
 _PROBLEM_REF = {"$ref": _REF.format(name="ProblemDetails")}
 _PATH_PARAMETERS = {
     "device": {"type": "string", "minLength": 1, "description": "device id"},
@@ -97,7 +98,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if isinstance(operation.body, str):
-        described["requestBody"] = {"required": True, "content": {operation.body: {"schema": {"type": "string"}}}}
+        content = {"schema": {"type": "string"}, "example": _BODY_EXAMPLES[operation.body]}
+        described["requestBody"] = {"required": True, "content": {operation.body: content}}
     elif operation.body is not None:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(operation.body)}}}
     if operation.public:
