@@ -1,10 +1,10 @@
 """Devices that come back with 100,000 readings, beside devices that just go on; and what becomes of more than can be taken.
 
 Live devices send one reading an uplink at a steady rate. Their waits, to the acknowledgement and until the reading is in the
-store for anybody to see, are taken alone and while ten others drain what they have kept: twenty readings a datagram, each device
-with as many datagrams in flight as the protocol allows. Then a flood goes out at once, without looking at answers, and every
-datagram of it must turn up in some count: stored, told to come later, refused, or dropped by the kernel where the server's
-metrics say so.
+store for anybody to see, are taken alone and while ten others drain what they have kept: twenty readings a datagram, as many
+datagrams in flight and as fast one after the other as a modem client's own flight control allows. Then a flood goes out at once,
+without looking at answers, and every datagram of it must turn up in some count: stored, told to come later, refused, or dropped
+by the kernel where the server's metrics say so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from simway_flask_app.store.sql import SqlStore, open_store
-from simway_protocol.udp.timing import WINDOW_MAX
 
 from bench.figures import Figure, progress, publish, quantile
 from bench.generator import Load
@@ -137,7 +136,7 @@ class _Bench:
         )  # fmt: skip
 
     def _back(self, number: int, uplinks: int) -> Load:
-        return replace(self._load(BACK_DEVICES, BACKLOG_PER_UPLINK, number, uplinks), window=WINDOW_MAX)
+        return replace(self._load(BACK_DEVICES, BACKLOG_PER_UPLINK, number, uplinks), window=0)
 
     def _live(self, number: int, uplinks: int) -> Load:
         return replace(self._load(LIVE_DEVICES, 1, 50 + number, uplinks), rate_hz=LIVE_HZ, stamps=True)

@@ -22,10 +22,13 @@ from simway_protocol.senml import to_records
 from simway_protocol.udp.bodies import decode_ack
 from simway_protocol.udp.client import ClientEndpoint
 from simway_protocol.udp.events import Challenged
+from simway_protocol.udp.flight import Flight, Pacer
 from simway_protocol.udp.frames import Type, decode_body, encode_body, parse_header
 from simway_protocol.udp.keys import card_response
+from simway_protocol.udp.timing import PACING_BURST, RttEstimator
 
 SILENCE_MAX_S = 5.0
+FAST_TICK_S, PACED_TICK_S = 0.05, 0.001
 STEADY_TICK_S = 0.002
 """At a steady rate what is due is sent this often: a finer clock would cost the cores that are measured."""
 
@@ -35,9 +38,10 @@ class Load:
     """What to send, in all. ``master_hex``: the master secret, from which the devices' keys come.
 
     ``rate_hz``: uplinks a second of all devices together; 0 means as fast as the server acknowledges, with at most ``window``
-    datagrams of a session in flight. An uplink holds one reading of each of so many sensors, and the next one is
-    ``interval_us`` later; 0 for ``start_us`` lets the last be of now. ``tolerant``: what is told to come later is counted, and
-    no error. ``stamps``: the result names for each device when its uplinks went out.
+    datagrams of a session in flight, or, with ``window`` 0, as many as the protocol's own flight control allows. An uplink holds
+    one reading of each of so many sensors, and the next one is ``interval_us`` later; 0 for ``start_us`` lets the last be of now.
+    ``tolerant``: what is told to come later is counted, and no error. ``stamps``: the result names for each device when its
+    uplinks went out.
     """
 
     port: int
@@ -74,6 +78,7 @@ class Sender:
         self._in_flight: dict[int, float] = {}
         self._next = 0
         self.device, self.later = device, 0
+        self._flight = None if load.window else FlightControl()
         self.answered: list[tuple[int, float]] = []
         self.sent_s: list[float] = []
 
@@ -94,13 +99,15 @@ class Sender:
 
     def send(self, window: int) -> bool:
         """Sends the next datagram if it may."""
-        if not self._frames or len(self._in_flight) >= window:
+        if not self._frames or len(self._in_flight) >= window or (self._flight and not self._flight.may_send()):
             return False
         try:
             self._socket.send(self._frames[0])
         except BlockingIOError:
             return False
         self._frames.popleft()
+        if self._flight:
+            self._flight.sent(self._next)
         self._in_flight[self._next] = sent_s = time.perf_counter()
         self._next += 1
         if self._load.stamps:
@@ -126,7 +133,36 @@ class Sender:
         """Takes what has an outcome out of the flight; index and wait of each."""
         now = time.perf_counter()
         indexes = (index for first, last in ranges for index in range((first - 1) // self._per, last // self._per))
-        return [(index, now - self._in_flight.pop(index)) for index in indexes if index in self._in_flight]
+        settled = [(index, now - self._in_flight.pop(index)) for index in indexes if index in self._in_flight]
+        if self._flight:
+            self._flight.settled(settled)
+        return settled
+
+
+class FlightControl:
+    """How many datagrams a modem client would have in flight, and when: the protocol's own parts, without what repeats."""
+
+    def __init__(self) -> None:
+        self._flight, self._rtt, self._pacer = Flight(), RttEstimator(), Pacer(PACING_BURST)
+
+    def may_send(self) -> bool:
+        """Whether one more may go out now."""
+        interval_us = self._pacer.interval_us(self._flight.window, self._rtt.srtt_us)
+        return self._flight.room > 0 and self._pacer.take(_monotonic_us(), interval_us)
+
+    def sent(self, index: int) -> None:
+        """It went out."""
+        now_us = _monotonic_us()
+        self._flight.add(b"", [(index, index)], now_us)
+        self._flight.sent(self._flight.frames[-1], self._rtt, now_us)
+
+    def settled(self, answers: list[tuple[int, float]]) -> None:
+        """They have an outcome."""
+        self._flight.settle([(index, index) for index, _ in answers], self._rtt, _monotonic_us())
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1_000
 
 
 def _attach(link: socket.socket, device: str, load: Load) -> Any:
@@ -156,7 +192,10 @@ def run(load: Load) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     began_s = time.perf_counter()
-    _fast(senders, load.window) if load.rate_hz == 0 else _steady(senders, load.rate_hz)
+    if load.rate_hz:
+        _steady(senders, load.rate_hz)
+    else:
+        _fast(senders, load.window or load.uplinks_each, FAST_TICK_S if load.window else PACED_TICK_S)
     elapsed_s = time.perf_counter() - began_s
     left, later = sum(sender.left for sender in senders), sum(sender.later for sender in senders)
     result = {
@@ -168,14 +207,14 @@ def run(load: Load) -> None:
     print(json.dumps(result), flush=True)
 
 
-def _fast(senders: list[Sender], window: int) -> None:
+def _fast(senders: list[Sender], window: int, tick_s: float) -> None:
     moved = time.monotonic()
     while any(sender.left for sender in senders) and time.monotonic() - moved < SILENCE_MAX_S:
         sent = False
         for sender in senders:
             while sender.send(window):
                 sent = True
-        ready = select.select(senders, [], [], 0.0 if sent else 0.05)[0]
+        ready = select.select(senders, [], [], 0.0 if sent else tick_s)[0]
         for sender in ready:
             sender.receive()
         if sent or ready:

@@ -80,13 +80,14 @@ def per_cpu(axes: Axes, figures: Sequence[Figure]) -> None:
 
 
 def waits(axes: Axes, figures: Sequence[Figure]) -> None:
-    """Bars of times in milliseconds, their aims as marks: shorter is better."""
-    values = [figure.value * (1000 if figure.unit == "s" else 1) for figure in figures]
-    aims = [None if figure.aim is None else figure.aim * (1000 if figure.unit == "s" else 1) for figure in figures]
-    colours = [PLAIN if aim is None else GOOD if value <= aim else BAD for value, aim in zip(values, aims, strict=True)]
-    _bars(axes, [_label(figure) for figure in figures], values, colours, [f"{number(value)} ms" for value in values])
-    _mark_aims(axes, aims)
-    axes.set_xlabel("ms")
+    """Bars of times as shares of their aims: shorter is better, the aim is 1."""
+    found = [figure for figure in figures if figure.aim and figure.ratio is not None]
+    values = [figure.ratio or 0.0 for figure in found]
+    colours = [GOOD if value <= 1 else BAD for value in values]
+    _bars(
+        axes, [_label(figure) for figure in found], values, colours, [f"{number(figure.value)} {figure.unit}" for figure in found]
+    )
+    _mark_aims(axes, [1.0] * len(found))
 
 
 def beside_backlog(axes: Axes, figures: Sequence[Figure]) -> None:
@@ -137,8 +138,8 @@ def _mark_aims(axes: Axes, aims: Sequence[float | None]) -> None:
 
 
 def _label(figure: Figure) -> str:
-    text = re.sub(r"^(udp_ingest|udp_ack|recorder|chart|command|live|end_to_end)_", "", figure.figure)
-    text = re.sub(r"_(per_cpu_s|at_\d+_per_s)", "", text)
+    text = re.sub(r"^(udp_ingest|chart|command|live)_", "", figure.figure)
+    text = re.sub(r"_(per_cpu_s|at_\d+_per_s)|(?<=backlog)_p99|(?<=idle)_p99", "", text)
     return text.replace("_", " ")
 
 
@@ -147,7 +148,7 @@ PANELS: tuple[tuple[str, Drawer, str], ...] = (
     ("udp-server, for a second of processor time (mark: aim)", per_cpu, r"^udp_ingest_.*_per_cpu_s$"),
     ("Live p99 alone and beside a backlog of 100,000 (mark: aim)", beside_backlog, r"^live_"),
     ("Fleets, from datagram to row", fleets, r"^fleet_.*_stored$"),
-    ("A chart of one day at 1 Hz through the REST API (mark: aim)", waits, r"^chart_"),
-    ("Waits (mark: aim)", waits, r"^(udp_ack|command)_.*_p(50|99)$"),
+    ("A chart of one day at 1 Hz through the REST API, to its aim", waits, r"^chart_"),
+    ("Waits, to their aims for p99", waits, r"^(udp_ack|command)_.*_p(50|99)$"),
 )  # fmt: skip
 """Title, how it is drawn, and which figures go in."""

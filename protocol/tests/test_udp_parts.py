@@ -1,5 +1,8 @@
 """The small parts: replay window, round-trip time, flight of frames, pacing, timers, rationing."""
 
+from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simway_protocol.udp.bodies import Sealed
@@ -81,6 +84,44 @@ def test_the_window_opens_to_its_limit_and_not_below_its_floor():
     for step in range(1, 50):
         flight.sent(flight.frames[0], rtt, step * 10**8)
     assert flight.window == 4
+
+
+def fly(flight, rtt, seq, sent_us, rtt_us):
+    flight.add(b"", [(seq, seq)], sent_us)
+    flight.sent(flight.frames[-1], rtt, sent_us)
+    flight.settle([(seq, seq)], rtt, sent_us + rtt_us)
+
+
+def test_the_window_closes_once_a_round_trip_while_a_queue_stands_and_opens_again():
+    flight, rtt = Flight(), RttEstimator()
+    for seq in range(100):
+        fly(flight, rtt, seq, seq * 10_000, 10_000)
+    assert flight.window == WINDOW_MAX
+    assert not rtt.is_queueing
+    closed_us = []
+    for seq in range(100, 400):
+        before = flight.window
+        fly(flight, rtt, seq, seq * 10_000, 80_000)
+        if flight.window < before:
+            closed_us.append(seq * 10_000)
+    assert rtt.is_queueing
+    assert flight.window == 2
+    assert all(later - earlier >= 20_000 for earlier, later in pairwise(closed_us))
+    assert closed_us[-1] - closed_us[-2] >= 70_000
+    for seq in range(400, 800):
+        fly(flight, rtt, seq, seq * 10_000, 12_000)
+    assert not rtt.is_queueing
+    assert flight.window > 20
+
+
+@pytest.mark.parametrize(("least_us", "usual_us", "queueing"), [(5_000, 14_000, False), (5_000, 17_000, True),
+                                                                (60_000, 115_000, False), (60_000, 125_000, True)])  # fmt: skip
+def test_a_queue_is_what_comes_on_top_of_the_shortest_round_trip(least_us, usual_us, queueing):
+    rtt = RttEstimator()
+    rtt.sample(least_us)
+    for _ in range(100):
+        rtt.sample(usual_us)
+    assert rtt.is_queueing is queueing
 
 
 def test_the_pacer_spreads_what_is_beyond_a_burst():

@@ -1,8 +1,9 @@
 """DATA frames on their way: the congestion window, when each is due again, and what the server's ranges settle.
 
 Loss is judged by time (each frame has its own time-out, doubled each time) and by order (a frame is due again when frames sent
-well after it are acknowledged). The window opens as acknowledgements come, and closes to 0.7 when a frame is lost (RFC 9438), but
-not below 4 frames.
+well after it are acknowledged). The window opens as acknowledgements come, and closes to 0.7 when a frame is lost (RFC 9438) or
+when round trips have grown by a queue (as RFC 6817 asks of bulk traffic), but not below 4 frames, or 2: a device that drains what
+it kept must not hold up those that just go on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from simway_protocol.messages import Range
 from simway_protocol.udp.timing import WINDOW_INITIAL, WINDOW_MAX, RttEstimator, backoff_us
 
+WINDOW_LOSS_MIN, WINDOW_QUEUE_MIN = 4.0, 2.0
 REORDER_FRAMES = 8
 """A frame is taken as lost when one sent this many transmissions later is acknowledged."""
 
@@ -66,10 +68,8 @@ class Flight:
 
     def sent(self, frame: Flying, rtt: RttEstimator, now_us: int) -> None:
         """``frame`` goes out now."""
-        if frame.attempts and now_us >= self._recovering_until_us:
-            self._threshold = max(self.window * 0.7, 4.0)
-            self.window = self._threshold
-            self._recovering_until_us = now_us + (rtt.srtt_us or rtt.rto_us)
+        if frame.attempts:
+            self._close(WINDOW_LOSS_MIN, rtt, now_us)
         self._serial += 1
         frame.serial = self._serial
         frame.attempts += 1
@@ -89,12 +89,22 @@ class Flight:
             if frame.attempts == 1:
                 rtt.sample(now_us - frame.sent_us)
                 newest = max(newest, frame.serial)
-            self.window = min(WINDOW_MAX, self.window + (1 if self.window < self._threshold else 1 / self.window))
+            if not rtt.is_queueing:
+                self.window = min(WINDOW_MAX, self.window + (1 if self.window < self._threshold else 1 / self.window))
+        if rtt.is_queueing and len(staying) < len(self.frames):
+            self._close(WINDOW_QUEUE_MIN, rtt, now_us)
         self.frames = staying
         patience_us = (rtt.srtt_us or rtt.rto_us) * 5 // 4
         for frame in staying:
             if frame.attempts and frame.serial + REORDER_FRAMES <= newest and frame.sent_us + patience_us <= now_us:
                 frame.due_us = min(frame.due_us, now_us)
+
+    def _close(self, least: float, rtt: RttEstimator, now_us: int) -> None:
+        """To 0.7, not below ``least``, at most once a round trip."""
+        if now_us >= self._recovering_until_us:
+            self._threshold = max(self.window * 0.7, least)
+            self.window = min(self.window, self._threshold)
+            self._recovering_until_us = now_us + (rtt.srtt_us or rtt.rto_us)
 
 
 def subtract(ranges: list[Range], gone: list[Range]) -> list[Range]:

@@ -41,6 +41,8 @@ LATER_MAX_MS = 300_000
 WINDOW_INITIAL = 8
 WINDOW_MAX = 64
 """Client: DATA frames in flight."""
+QUEUE_TARGET_US = 10_000
+"""Client: round trips longer than the shortest one by more than this, and by more than that itself, are a queue of our making."""
 PACING_BURST = 8
 """Client: frames that may go out at once."""
 
@@ -48,20 +50,27 @@ PACING_BURST = 8
 class RttEstimator:
     """Smoothed round-trip time and retransmission time-out (RFC 6298), in microseconds."""
 
-    __slots__ = ("_var_us", "srtt_us")
+    __slots__ = ("_least_us", "_var_us", "srtt_us")
 
     def __init__(self) -> None:
         self.srtt_us: int | None = None
         self._var_us = 0
+        self._least_us = 0
 
     def sample(self, rtt_us: int) -> None:
         """Takes one measurement of a frame that was sent once (Karn)."""
         rtt_us = max(rtt_us, 1)
         if self.srtt_us is None:
-            self.srtt_us, self._var_us = rtt_us, rtt_us // 2
+            self.srtt_us, self._var_us, self._least_us = rtt_us, rtt_us // 2, rtt_us
             return
+        self._least_us = min(self._least_us, rtt_us)
         self._var_us += (abs(self.srtt_us - rtt_us) - self._var_us) // 4
         self.srtt_us += (rtt_us - self.srtt_us) // 8
+
+    @property
+    def is_queueing(self) -> bool:
+        """Whether frames wait on the way, for those before them, longer than they should (RFC 6817, 2.4.2: off the target)."""
+        return self.srtt_us is not None and self.srtt_us - self._least_us > max(QUEUE_TARGET_US, self._least_us)
 
     @property
     def rto_us(self) -> int:
