@@ -102,16 +102,12 @@ class KafkaMember:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            now_s = time.monotonic()
-            slept, self._turned_s = now_s - self._turned_s > self._session_s, now_s
             try:
-                if slept:
-                    self._leave()
-                elif now_s - self._polled_s > self._stall_s:
+                if time.monotonic() - self._polled_s > self._stall_s:
                     self._step_out()
                 else:
                     self._consumer = self._consumer or self._connect()
-                    self._consumer.poll(int(POLL_S * 1000))
+                    self._turn()
                     self._error = None
                     continue
             except (kafka_errors.KafkaError, OSError) as error:
@@ -124,6 +120,13 @@ class KafkaMember:
                 self._leave()
             self._closing.wait(RETRY_S)
         self._leave()
+
+    def _turn(self) -> None:
+        """After a turn that took longer than a session (this process was stopped, or the broker) others have what was ours."""
+        self._turned_s = time.monotonic()
+        self._consumer.poll(int(POLL_S * 1000))
+        if time.monotonic() - self._turned_s > self._session_s:
+            self._leave()
 
     def _connect(self) -> Any:
         """As the member must be known before the listener is called, this subscribes and does not poll."""
