@@ -89,7 +89,11 @@ class Group:
 @pytest.fixture
 def group(kind: str, url: str, log: Log) -> Iterator[Group]:
     with ExitStack() as stack:
-        yield Group(kind, url, log, stack)
+        made = Group(kind, url, log, stack)
+        yield made
+        for member in made.members:
+            if isinstance(member, ThreadMember):
+                member.ask_to_end()
 
 
 def overlaps_s(one: Member, other: Member, since_s: float = 0.0) -> float:

@@ -106,10 +106,14 @@ class ThreadMember(Member):
     def wake(self) -> None:
         self._awake.set()
 
-    def end(self) -> None:
-        """Leaves in order."""
+    def ask_to_end(self) -> None:
+        """As ``end``, without waiting for it."""
         self._ending.set()
         self._awake.set()
+
+    def end(self) -> None:
+        """Leaves in order."""
+        self.ask_to_end()
         self._thread.join(END_S)
 
     def _run(self) -> None:

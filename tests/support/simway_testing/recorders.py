@@ -128,12 +128,12 @@ class House:
             future.result(WAIT_S)
 
     def await_stored(self, partitions: Collection[int] = PARTITIONS) -> None:
-        """Until all that was sent into ``partitions`` is in the store."""
-        missing: dict[int, int] = {}
+        """Until all that was sent into ``partitions`` up to now is in the store."""
+        sent, missing = dict(self.sent), dict[int, int]()
 
         def complete() -> bool:
             missing.clear()
-            missing.update({p: n for p in partitions if (n := self.sent[p] - self._stored(p))})
+            missing.update({p: n for p in partitions if (n := sent[p] - self._stored(p)) > 0})
             return not missing
 
         wait_for(complete, WAIT_S, lambda: f"everything stored; missing by partition: {missing}")
