@@ -6,8 +6,10 @@ again, a stopped one goes on, the disk has room again. Two faults may be on at t
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 EMBEDDED, KAFKA = "embedded", "kafka"
@@ -103,11 +105,12 @@ def plan_of(seed: int, pair: str, *, short: bool = False) -> Plan:
     wanted = [(kind, target) for (kind, target), count in sorted(quotas(pair, short).items()) for _ in range(count)]
     rng.shuffle(wanted)
     pause_s = (0.4, 1.6) if short else (1.0, 4.0)
+    turns = itertools.count(rng.randrange(load.recorders))
     free_s: dict[str, float] = {}
     faults: list[Fault] = []
     at_s = path_free_s = BEGIN_S
     for kind, role in wanted:
-        target = _target(rng, kind, role, load, pair)
+        target = _target(rng, role, load, turns)
         at_s += rng.uniform(*pause_s)
         for_s = rng.uniform(*_lasts(kind, target))
         begin_s = max(at_s, free_s.get(target, 0.0))
@@ -152,9 +155,10 @@ _SHORT_OF: dict[str, Quotas] = {
 }  # fmt: skip
 
 
-def _target(rng: random.Random, kind: str, role: str, load: Load, pair: str) -> str:
+def _target(rng: random.Random, role: str, load: Load, turns: Iterator[int]) -> str:
+    """Recorders take turns, so that each has its share; others are drawn."""
     if role == "recorder":
-        return f"recorder-{rng.randint(1, load.recorders)}"
+        return f"recorder-{next(turns) % load.recorders + 1}"
     if role == "csv":
         return f"csv-{rng.randint(1, load.imports)}"
     if role == "outbox":
