@@ -22,7 +22,7 @@ def test_columns_line_up_and_numbers_stand_right() -> None:
 def test_what_is_too_wide_is_cut_and_spare_columns_go_first() -> None:
     row = ["id-1", "a name that is long", "a note that is longer still", "5"]
     assert render(COLUMNS, [row], width=50, style=PLAIN)[1] == "id-1  a name that is long  a note that is long…  5"
-    assert render(COLUMNS, [row], width=24, style=PLAIN) == ["id    name            n", "id-1  a name that is…  5"]
+    assert render(COLUMNS, [row], width=24, style=PLAIN) == ["id    name             n", "id-1  a name that is…  5"]
 
 
 @given(ROWS, st.integers(20, 200))
