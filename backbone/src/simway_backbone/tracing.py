@@ -80,7 +80,7 @@ class Tracer:
     ) -> None:  # fmt: skip
         """``ratio``: above 0, at most 1."""
         self._export, self._ratio, self._every_s = export, ratio, every_s
-        self._rng = rng or random.SystemRandom()
+        self._rng = rng or random.Random()
         self._waiting: deque[Span] = deque()
         self._queue_max_spans = queue_max_spans
         self._until_next = self._gap()

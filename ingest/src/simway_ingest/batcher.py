@@ -19,8 +19,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from simway_backbone import metrics
@@ -54,12 +54,14 @@ class Settled(Generic[T]):
     tokens: list[T]
     error: LogError | None = None
     retry_after_ms: int = 0
+    traced: list[Any] = field(default_factory=list)
+    """What ``add`` was given as ``traced``."""
 
 
 class _Pending(Generic[T]):
     """What waits for one partition, or, once flushed, for the log's answer."""
 
-    __slots__ = ("encoded", "is_due", "partition", "size_bytes", "started_s", "tokens")
+    __slots__ = ("encoded", "is_due", "partition", "size_bytes", "started_s", "tokens", "traced")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -68,6 +70,7 @@ class _Pending(Generic[T]):
         self.size_bytes = 0
         self.started_s = 0.0
         self.is_due = False
+        self.traced: list[Any] = []
 
 
 class Batcher(Generic[T]):
@@ -107,8 +110,11 @@ class Batcher(Generic[T]):
         self.trouble = ""
         """Why the newest append failed; empty after one that did not."""
 
-    def add(self, uplinks: Sequence[Uplink], token: T) -> None:
-        """Takes the uplinks of one device, to be durable together; ``Busy`` when the log cannot take them now."""
+    def add(self, uplinks: Sequence[Uplink], token: T, traced: object = None) -> None:
+        """Takes the uplinks of one device, to be durable together; ``Busy`` when the log cannot take them now.
+
+        ``traced``: what comes back beside the tokens, of the few uplinks that somebody follows.
+        """
         if self._backoff_s or self._is_slow or self._held_bytes > self._bytes_max:
             self._refuse_when_busy()
         encoded = self._encode(uplinks[0]) if len(uplinks) == 1 else b",".join(map(self._encode, uplinks))
@@ -122,6 +128,8 @@ class Batcher(Generic[T]):
             pending = self._waiting[partition] = _Pending(partition)
         pending.encoded.append(encoded)
         pending.tokens.append(token)
+        if traced is not None:
+            pending.traced.append(traced)
         pending.size_bytes += size + 1
         self._held_bytes += size + 1
         if len(pending.tokens) >= BATCH_MAX_UPLINKS or pending.size_bytes >= BATCH_MAX_BYTES:
@@ -202,8 +210,10 @@ class Batcher(Generic[T]):
             error = future.exception()
             if error is None:
                 durable.tokens += pending.tokens
+                durable.traced += pending.traced
             else:
                 failed.tokens += pending.tokens
+                failed.traced += pending.traced
                 failed.error = error if isinstance(error, LogError) else LogError(f"{type(error).__name__}: {error}")
         self._keep_state(bool(durable.tokens), failed)
         for partition, waiting in list(self._waiting.items()):

@@ -100,14 +100,14 @@ class Exchange:
         uplinks, verdicts = admission.uplinks, admission.verdicts
         if uplinks:
             try:
-                self.batcher.add(uplinks, (event.session_id, event.epoch, verdicts, now_us))
+                self.batcher.add(uplinks, (event.session_id, event.epoch, verdicts, now_us), sampled)
             except Busy as busy:
                 self._later(event.session_id, event.epoch, verdicts, "busy", busy.retry_after_ms)
                 if sampled is not None:
                     self._traces.turned_away(sampled, str(busy))  # type: ignore[union-attr]
                 return
             if sampled is not None:
-                self._traces.handed_over(sampled, verdicts, len(event.records))  # type: ignore[union-attr]
+                sampled.handed_over(len(event.records))
         if admission.letters:
             self._letters.add(admission.letters)
         if not uplinks:
@@ -127,10 +127,10 @@ class Exchange:
 
     def settled(self, results: Sequence[Settled[Token]], now_us: int) -> None:
         """The log has answered: tells the devices."""
-        if self._traces is not None and self._traces.open:
-            self._traces.settled(results)
         acknowledge, acknowledged = self.endpoint.acknowledge, self._counts.acknowledged
         for result in results:
+            if result.traced and self._traces is not None:
+                self._traces.settled(result)
             if result.error is not None:
                 for session_id, epoch, verdicts, _ in result.tokens:
                     self._later(session_id, epoch, verdicts, "log", result.retry_after_ms)

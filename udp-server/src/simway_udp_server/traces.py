@@ -6,7 +6,6 @@ The span of the append exists before it begins: its id travels in the uplink (``
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +30,16 @@ class Sampled:
     readings: int = 0
     handed_ns: int = 0
 
+    def handed_over(self, readings: int) -> None:
+        """The batcher took it. ``readings``: how many came."""
+        self.readings, self.handed_ns = readings, time.time_ns()
+
 
 class Traces:
-    """Of one worker, on its event loop. ``open`` has what the log has not answered, by the ``id`` of its verdicts."""
+    """Of one worker, on its event loop. What is sampled goes through the batcher beside its token."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self.open: dict[int, Sampled] = {}
 
     def sample(self, head: Uplink) -> Sampled | None:
         """Decides whether an uplink is traced; then ``head`` says so to whoever reads it from the log."""
@@ -48,23 +50,15 @@ class Traces:
         head.trace = append.encode()
         return Sampled(receive, append, head, head.received_us * 1000)
 
-    def handed_over(self, sampled: Sampled, verdicts: list[Any], readings: int) -> None:
-        """The batcher took it, with these verdicts in its token. ``readings``: how many came."""
-        sampled.readings, sampled.handed_ns = readings, time.time_ns()
-        self.open[id(verdicts)] = sampled
-
     def turned_away(self, sampled: Sampled, reason: str) -> None:
         """It went no further."""
         self._tracer.put(self._received(sampled, time.time_ns(), reason))
 
-    def settled(self, results: Iterable[Settled[Any]]) -> None:
-        """The log has answered: ends the spans of those that are sampled, which are few."""
+    def settled(self, result: Settled[Any]) -> None:
+        """The log has answered: ends the spans of those that are sampled."""
         now_ns = time.time_ns()
-        for result in results:
-            for token in result.tokens:
-                sampled = self.open.pop(id(token[2]), None)
-                if sampled is not None:
-                    self._end(sampled, now_ns, str(result.error) if result.error else "")
+        for sampled in result.traced:
+            self._end(sampled, now_ns, str(result.error) if result.error else "")
 
     def _end(self, sampled: Sampled, now_ns: int, error: str) -> None:
         uplink, receive = sampled.uplink, sampled.receive
