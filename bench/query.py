@@ -12,7 +12,9 @@ from typing import Any
 
 import requests
 from simway_backbone import open_log
+from simway_flask_app import aggregates
 from simway_flask_app.recorder import spare_the_collector
+from simway_flask_app.store.questions import Question
 from simway_flask_app.store.sql import open_store
 from simway_protocol.messages import Uplink, UplinkBatch
 from simway_protocol.readings import Reading
@@ -43,19 +45,35 @@ def measure(directory: Path, store_url: str, name: str, *, times: int) -> list[F
         rollup = _asked(ask, {**span, **CHART}, times, "minute", DAY_S // 60)
         raw = _asked(ask, {**span, "window": "59s", "agg": "avg,min,max"}, times, "raw", DAY_S // 59)
         pixels = _asked(ask, {**span, "points": "1000", "reduce": "minmax"}, times, None, 200)
-    return _figures(name, rollup, raw, pixels)
+    return _figures(name, rollup, _in_store(store_url, from_us, times), raw, pixels)
 
 
-def _figures(name: str, rollup: list[float], raw: list[float], pixels: list[float]) -> list[Figure]:
+def _figures(name: str, rollup: list[float], stored: list[float], raw: list[float], pixels: list[float]) -> list[Figure]:
     p50, p99 = (quantile(rollup, share) * 1000 for share in (0.5, 0.99))
-    raw_ms = statistics.median(raw) * 1000
+    stored_ms, raw_ms, pixels_ms = (statistics.median(times) * 1000 for times in (stored, raw, pixels))
     against = "the same chart from its rollup"
     return [
         publish(Figure(f"chart_{name}_from_rollup_p50", p50, "ms", f"aim {AIM_MS}", p50 / AIM_MS)),
         publish(Figure(f"chart_{name}_from_rollup_p99", p99, "ms", f"aim {AIM_MS} for p50", p99 / AIM_MS)),
+        publish(Figure(f"chart_{name}_in_the_store_p50", stored_ms, "ms", f"aim {AIM_MS}", stored_ms / AIM_MS)),
         publish(Figure(f"chart_{name}_from_readings_p50", raw_ms, "ms", against, raw_ms / p50)),
-        publish(Figure(f"chart_{name}_thousand_points_p50", (ms := statistics.median(pixels) * 1000), "ms", against, ms / p50)),
+        publish(Figure(f"chart_{name}_thousand_points_p50", pixels_ms, "ms", against, pixels_ms / p50)),
     ]
+
+
+def _in_store(store_url: str, from_us: int, times: int) -> list[float]:
+    """Seconds that the store alone takes for the chart from its rollup, in this process."""
+    store, taken = open_store(store_url), []
+    asked, window_us = aggregates.parse_aggregates(CHART["agg"]), aggregates.parse_window(CHART["window"])
+    question = Question(DEVICE, (SENSOR,), from_us, from_us + DAY_S * SECOND_US)
+    for _ in range(WARM_UP + times):
+        began = time.perf_counter()
+        answer = store.windows(question, window_us, asked, now_us=time.time_ns() // 1_000)
+        taken.append(time.perf_counter() - began)
+    store.close()
+    if answer.tier != "minute" or len(answer.series[0].points) < DAY_S // 60:
+        raise SystemExit(f"the store answered from tier {answer.tier} with {len(answer.series[0].points)} points")
+    return taken[WARM_UP:]
 
 
 def _asked(

@@ -19,7 +19,7 @@ from simway_backbone import open_log
 from simway_protocol.messages import RegistryEntry, encode
 from simway_testing.platform import free_port
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 20.0
 ENTRIES_TOGETHER = 2_000
 """Records of the registry that go into the log in one append."""
