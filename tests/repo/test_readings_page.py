@@ -42,7 +42,7 @@ def fits(printed: list[str], said: str) -> bool:
 def folder(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     """A folder as ``make run`` leaves it, and the port that its web process answers at."""
     port = free_port()
-    environment = base_environment() | {"WEB_PORT": str(port)}
+    environment = base_environment() | {"WEB_PORT": str(port), "WEB_METRICS_PORT": str(free_port())}
     command = [sys.executable, "-m", "simway_flask_app"]
     subprocess.run([*command, "init"], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=60)
     (tmp_path / "var" / "venv").symlink_to(sys.prefix)

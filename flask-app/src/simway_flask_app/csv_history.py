@@ -215,7 +215,8 @@ class CsvHistory:
             reading = Reading(sensor or "", self._t_us(cells[self._time]), value, unit or None)
             yield Taken(line, self._checked(reading))
         except _Refused as refused:
-            column = refused.column or ("" if refused.reason == Reason.BAD_SENSOR else shape.value_column)
+            of_names = {str(Reason.BAD_SENSOR): shape.sensor_column, str(Reason.BAD_UNIT): shape.unit_column}
+            column = refused.column or of_names.get(refused.reason, shape.value_column)
             yield Bad(line, refused.reason, column, refused.detail)
 
     def _read_wide(self, line: int, cells: list[str]) -> Iterator[Item]:

@@ -174,8 +174,9 @@ class _Reader:
         with self._database.read() as connection:
             for table in _ROLLUPS.values():
                 older = select(table.c.bucket_us).where(
-                    table.c.series_id == one.series_id, table.c.bucket_us >= from_us, table.c.last_us < oldest_us
-                )
+                    table.c.series_id == one.series_id, table.c.bucket_us >= from_us, table.c.bucket_us < oldest_us,
+                    table.c.last_us < oldest_us,
+                )  # fmt: skip
                 if connection.execute(older.limit(1)).first() is not None:
                     self._raw_from(oldest_us)
                     return

@@ -42,8 +42,8 @@ STREAM_HEARTBEAT_S = 10.0
 """A comment line when there is nothing to say; a reader that is gone is noticed by it."""
 STREAM_RETRY_S = 5
 """What a refused stream is told to wait."""
-THREADS = STREAMS_MAX + 8
-"""Threads of the server: streams cannot take the last ones from the API."""
+THREADS = STREAMS_MAX + TRANSFERS_MAX + 8
+"""Threads of the server: streams, exports and imports cannot take the last ones from the API."""
 REASON_MAX_CHARS = 500
 LOSS_LIMIT_DEFAULT, LOSS_LIMIT_MAX = 100, 500
 LETTERS_LIMIT_DEFAULT, LETTERS_LIMIT_MAX = 100, 500
