@@ -35,10 +35,12 @@ class Account:
     def row(self, key: AccountKey) -> tuple[Any, ...]:
         """As a row of ``epochs``."""
         sequence = self.sequence
+        missing = sequence.missing_count if sequence.missing else sequence.missing_below
+        dropped = sequence.dropped_count if sequence.dropped else sequence.dropped_below
         return (
             *key, self.first_us, sequence.highest, sequence.floor, sequence.missing_below, _text(sequence.missing),
             _text(sequence.dropped), self.stored, self.duplicate, self.conflict, self.redelivered, self.rejected,
-            sequence.missing_count, sequence.dropped_count, sequence.dropped_below,
+            missing, dropped, sequence.dropped_below,
         )  # fmt: skip
 
 

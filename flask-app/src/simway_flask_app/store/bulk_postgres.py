@@ -30,7 +30,6 @@ _READING_TYPES = ("int4", "int8", "float8", "int2", "text", "text")
 _WINDOW_TYPES = ("int4", "int8", "int8", "float8", *(("float8", "int8") * 4))
 _EPOCH_TYPES = ("text", "text", *["int8"] * 4, "text", "text", *["int8"] * 8)
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, StructError, UnicodeError, OverflowError)
-_latest_rows, _epoch_rows = packing.mixed("iqdhttq"), packing.mixed("ttqqqqttqqqqqqqq")
 
 
 class PostgresBulk:
@@ -93,7 +92,7 @@ class PostgresBulk:
             return
         made = [(*row, stored_us) for row in rows]
         if len(made) > _FEW:
-            _stage(connection, "latest", made, _latest_rows)
+            _stage(connection, "latest", made, packing.latest)
             if _psycopg(connection).execute(self._newer).rowcount == len(made):
                 return
         _psycopg(connection).execute(self._latest, columns(made))
@@ -106,7 +105,7 @@ class PostgresBulk:
     def save_epochs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """See ``Bulk``."""
         if len(rows) > _FEW:
-            _stage(connection, "epochs", rows, _epoch_rows)
+            _stage(connection, "epochs", rows, packing.epochs)
             if _psycopg(connection).execute(self._again).rowcount == len(rows):
                 return
         _psycopg(connection).execute(self._epochs, columns(sorted(map(tuple, rows))))
@@ -122,17 +121,20 @@ class PostgresBulk:
 
     def _merge(self, connection: Connection, table: str, windows: Windows) -> None:
         newest = self._newest[table]
-        fresh, open_, other = [], [], []
+        known, fresh, open_, other = newest.get, [], [], []
         for key, window in windows.items():
             series_id, bucket_us = key
-            known_us = newest.get(series_id)
-            row = (*key, *window)
-            if known_us is None or bucket_us < known_us:
-                other.append(row)
+            known_us = known(series_id)
+            if known_us is None:
+                other.append(key + window)
+                newest[series_id] = bucket_us
             elif bucket_us == known_us:
-                open_.append(row)
+                open_.append(key + window)
+            elif bucket_us < known_us:
+                other.append(key + window)
             else:
-                fresh.append(row)
+                fresh.append(key + window)
+                newest[series_id] = bucket_us
         if len(fresh) + len(open_) <= _FEW:
             other += fresh + open_
         else:
@@ -145,9 +147,6 @@ class PostgresBulk:
             _psycopg(connection).execute(_UPSERTS[table], columns(other))
         if len(newest) > _REMEMBERED_MAX:
             newest.clear()
-        for series_id, bucket_us in windows:
-            if newest.get(series_id, bucket_us) <= bucket_us:
-                newest[series_id] = bucket_us
 
     def _merge_guessed(
         self, connection: Connection, table: str, fresh: Sequence[tuple[Any, ...]], open_: Sequence[tuple[Any, ...]]

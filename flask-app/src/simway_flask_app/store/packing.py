@@ -23,6 +23,9 @@ _TOGETHER = 2_000
 _NUMBER = Struct(">hiiiqidih").pack
 _NO_NUMBER = Struct(">hiiiqiih").pack
 _WINDOW = Struct(">hiiiq" + "iqid" + "idiq" * 4).pack
+_BIG = Struct(">iq").pack
+_FOUR = Struct(">iqiqiqiq").pack
+_EPOCH = Struct(">h").pack(16)
 _LENGTH = Struct(">i").pack
 _NULL = _LENGTH(-1)
 _NUMBERS, _NOTHING = {int, float}, {type(None)}
@@ -69,34 +72,35 @@ def columns(rows: Sequence[Sequence[Any]]) -> list[str]:
     return ["{" + _elements(column) + "}" for column in zip(*rows, strict=True)]
 
 
-def mixed(kinds: str) -> Packer:
-    """A packer for rows of ``kinds``, one letter a column: i (int4), q (int8), d (float8), h (int2), all or NULL; t (text)."""
-    packers = [_PACKERS[kind] for kind in kinds]
-    head = Struct(">h").pack(len(kinds))
+def latest(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Rows of ``latest``: those of ``readings``, and when they were stored."""
+    packed = []
+    for series_id, t_us, num, kind, detail, unit, stored_us in rows:
+        if num is None:
+            packed.append(_NO_NUMBER(7, 4, series_id, 8, t_us, -1, 2, kind))
+        else:
+            packed.append(_NUMBER(7, 4, series_id, 8, t_us, 8, num, 2, kind))
+        packed.append(_NULL if detail is None else _text(detail))
+        packed.append(_unit(unit))
+        packed.append(_BIG(8, stored_us))
+    return b"".join(packed)
 
-    def pack(rows: Sequence[Sequence[Any]]) -> bytes:
-        packed = []
-        for row in rows:
-            packed.append(head)
-            packed += [packer(value) for packer, value in zip(packers, row, strict=True)]
-        return b"".join(packed)
 
-    return pack
+def epochs(rows: Sequence[Sequence[Any]]) -> bytes:
+    """Rows of ``epochs``: device and epoch, four numbers, two texts of ranges, eight numbers."""
+    packed: list[bytes] = []
+    for device, epoch, first_us, highest, floor, below, missing, dropped, *counts in rows:
+        a, b, c, d, e, f, g, h = counts
+        packed += (
+            _EPOCH, _text(device), _text(epoch), _FOUR(8, first_us, 8, highest, 8, floor, 8, below), _text(missing),
+            _text(dropped), _FOUR(8, a, 8, b, 8, c, 8, d), _FOUR(8, e, 8, f, 8, g, 8, h),
+        )  # fmt: skip
+    return b"".join(packed)
 
 
 def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for at in range(0, len(rows), _TOGETHER):
         yield rows[at : at + _TOGETHER]
-
-
-def _fixed(letter: str) -> Callable[[Any], bytes]:
-    packer = Struct(">i" + letter)
-    pack, size = packer.pack, packer.size - 4
-
-    def one(value: float | None) -> bytes:
-        return _NULL if value is None else pack(size, value)
-
-    return one
 
 
 def _text(text: str) -> bytes:
@@ -107,9 +111,6 @@ def _text(text: str) -> bytes:
 @lru_cache(maxsize=10_000)
 def _unit(unit: str | None) -> bytes:
     return _NULL if unit is None else _text(unit)
-
-
-_PACKERS: dict[str, Callable[[Any], bytes]] = {letter: _fixed(letter) for letter in "iqdh"} | {"t": _unit}
 
 
 def _elements(column: tuple[Any, ...]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from simway_flask_app.store.values import Row
 
@@ -56,14 +56,18 @@ def add_up(rows: Sequence[Row]) -> AddedUp:
     """Adds up rows that lie in the order of their series; fastest where each series is in the order of time."""
     newest, minutes = _scan(rows)
     hours = coarser(minutes, HOUR_US)
-    return AddedUp(newest, minutes, hours, coarser(hours, DAY_US))
+    days = coarser(hours, DAY_US)
+    return AddedUp(newest, *map(_within_range, (minutes, hours, days)))
 
 
 def coarser(windows: Mapping[WindowKey, Window], width_us: int) -> Windows:
     """Windows of ``width_us``, from narrower ones that divide it."""
     found: Windows = {}
+    there = found.get
     for (series_id, bucket_us), window in windows.items():
-        _put(found, (series_id, _start(bucket_us, width_us)), window)
+        key = (series_id, bucket_us - bucket_us % width_us)
+        other = there(key)
+        found[key] = window if other is None else merged(other, window)
     return found
 
 
@@ -106,8 +110,8 @@ def _scan(rows: Iterable[Row]) -> tuple[list[Row], Windows]:  # noqa: PLR0912
                     first, first_us = num, t_us
                 continue
         if count:
-            window = Window(count, _bounded(total), low, low_us, high, high_us, first, first_us, last, last_us)
-            _put(minutes, (series, bucket_us), window)  # type: ignore[arg-type]  # a count has a series
+            values = (count, total, low, low_us, high, high_us, first, first_us, last, last_us)
+            _put(minutes, (series, bucket_us), values)  # type: ignore[arg-type]  # a count has a series
             count = 0
         if series_id != series:
             if best is not None:
@@ -115,26 +119,31 @@ def _scan(rows: Iterable[Row]) -> tuple[list[Row], Windows]:  # noqa: PLR0912
             series, best, best_us = series_id, row, t_us
             until_us = bucket_us
         if num is not None:
-            bucket_us = _start(t_us, MINUTE_US)
-            until_us = bucket_us - bucket_us % MINUTE_US + MINUTE_US
+            bucket_us = t_us - t_us % MINUTE_US
+            until_us = bucket_us + MINUTE_US
             count, total, low, high, first, last = 1, num, num, num, num, num
             low_us = high_us = first_us = last_us = t_us
     if count:
-        window = Window(count, _bounded(total), low, low_us, high, high_us, first, first_us, last, last_us)
-        _put(minutes, (series, bucket_us), window)  # type: ignore[arg-type]  # a count has a series
+        values = (count, total, low, low_us, high, high_us, first, first_us, last, last_us)
+        _put(minutes, (series, bucket_us), values)  # type: ignore[arg-type]  # a count has a series
     if best is not None:
         newest.append(best)
     return newest, minutes
 
 
-def _put(windows: Windows, key: WindowKey, window: Window) -> None:
+def _put(windows: Windows, key: WindowKey, values: tuple[Any, ...]) -> None:
+    if not -SUM_MAX <= values[1] <= SUM_MAX:
+        values = (values[0], _bounded(values[1]), *values[2:])
+    window: Window = tuple.__new__(Window, values)  # a third of the time of calling the class
     there = windows.get(key)
     windows[key] = window if there is None else merged(there, window)
 
 
-def _start(t_us: int, width_us: int) -> int:
-    """The start of a window; the first one begins where the column's range does."""
-    return max(t_us - t_us % width_us, _OLDEST_US)
+def _within_range(windows: Windows) -> Windows:
+    """The first window begins where the column's range does."""
+    for key in [key for key in windows if key[1] < _OLDEST_US]:
+        windows[(key[0], _OLDEST_US)] = windows.pop(key)
+    return windows
 
 
 def _bounded(total: float) -> float:
