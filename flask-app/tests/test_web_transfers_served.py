@@ -61,7 +61,11 @@ class Server:
         command = [sys.executable, "-c", SERVER, str(folder), str(self.port)]
         with (folder / "web.log").open("wb") as log:
             self._process = subprocess.Popen(command, env=base_environment() | support, stdout=log, stderr=log)
-        wait_for(self._answers, 20, (folder / "web.log").read_text)
+        try:
+            wait_for(self._answers, 60, (folder / "web.log").read_text)
+        except BaseException:
+            self.stop()
+            raise
 
     def _answers(self) -> bool:
         try:

@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Iterator[tuple[Path, int]]:
             return False
 
     try:
-        wait_for(answers, 30, (tmp_path / "web.log").read_text)
+        wait_for(answers, 60, (tmp_path / "web.log").read_text)
         yield tmp_path, port
     finally:
         process.terminate()
