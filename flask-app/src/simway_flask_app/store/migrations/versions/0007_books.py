@@ -67,7 +67,7 @@ def upgrade() -> None:
 
 
 def _count(bind: sa.Connection) -> None:
-    """What the ranges hold, counted; what was dropped below the floor was not kept before, so it is all in the ranges."""
+    """What the ranges hold, counted."""
     bind.execute(
         sa.text(
             "UPDATE epochs SET rejected = coalesce((SELECT sum(r.count) FROM rejections r "
@@ -76,7 +76,7 @@ def _count(bind: sa.Connection) -> None:
     )
     rows = bind.execute(
         sa.text(
-            "SELECT device, epoch, missing_below, missing, dropped FROM epochs "
+            "SELECT device, epoch, missing_below, dropped_below, missing, dropped FROM epochs "
             "WHERE missing_below <> 0 OR missing <> '[]' OR dropped <> '[]'"
         )
     ).all()
@@ -84,7 +84,7 @@ def _count(bind: sa.Connection) -> None:
         "UPDATE epochs SET missing_count = :missing, dropped_count = :dropped WHERE device = :device AND epoch = :epoch"
     )
     for row in rows:
-        counts = {"missing": row.missing_below + _length(row.missing), "dropped": _length(row.dropped)}
+        counts = {"missing": row.missing_below + _length(row.missing), "dropped": row.dropped_below + _length(row.dropped)}
         bind.execute(update, counts | {"device": row.device, "epoch": row.epoch})
 
 
