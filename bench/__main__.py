@@ -16,6 +16,7 @@ from simway_backbone import logs
 from bench import machine, report
 from bench.figures import Figure, progress, table
 from bench.groups import GROUPS, QUICK_GROUPS, Run
+from bench.stored import made
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,18 @@ def main() -> None:
     options = parse(sys.argv[1:])
     logs.configure("bench", "warning")
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="simway-bench-", dir=machine.place()) as name, contextlib.ExitStack() as servers:
+    with tempfile.TemporaryDirectory(prefix="simway-bench-", dir=machine.place()) as name:
         directory = Path(name)
         directory.chmod(0o755)  # PostgreSQL runs as another user than root
         described = machine.describe(directory)
         for line in described:
             progress(line)
-        run = Run(directory, servers, quick=options.quick, embedded_alone=options.embedded_alone)
         began = time.monotonic()
         for number, group in enumerate(options.groups, 1):
             progress(f"[{number}/{len(options.groups)}] {group}, after {time.monotonic() - began:.0f} s")
-            figures += GROUPS[group](run)
+            with contextlib.ExitStack() as servers:
+                run = Run(made(directory / group), servers, quick=options.quick, embedded_alone=options.embedded_alone)
+                figures += GROUPS[group](run)
     print("\n" + "\n".join(described) + f"\n\n{table(figures)}", file=sys.stderr)
     if options.report is not None:
         report.write(options.report, figures, described, time.strftime("%Y-%m-%d", time.gmtime()))

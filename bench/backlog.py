@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from prometheus_client import Counter
+from simway_backbone import metrics
 from simway_flask_app.store.sql import SqlStore, open_store
 
 from bench.figures import Figure, progress, publish, quantile
@@ -127,12 +129,13 @@ class _Bench:
         time.sleep(REPORTED_WITHIN_S)
         after = self._target.service.counts()
 
-        def more(name: str) -> int:
+        def more(counter: Counter) -> int:
+            name = next(iter(counter.describe())).name + "_total"
             return int(after.get(name, 0) - before.get(name, 0))
 
         return Flood(
-            load.uplinks_each * len(FLOOD_DEVICES), stored(self._store, load.epoch), more("simway_uplinks_later_total"),
-            more("simway_udp_bad_datagrams_total"), more("simway_udp_kernel_drops"),
+            load.uplinks_each * len(FLOOD_DEVICES), stored(self._store, load.epoch), more(metrics.UPLINKS_LATER),
+            more(metrics.BAD_DATAGRAMS), more(metrics.KERNEL_DROPS),
         )  # fmt: skip
 
     def _back(self, number: int, uplinks: int) -> Load:

@@ -1,4 +1,4 @@
-"""The groups of figures, each on what it needs; Kafka and PostgreSQL start when they are first asked for."""
+"""The groups of figures, each with a broker and a database of its own, which start when they are first asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMBEDDED, CLUSTER = "embedded", "kafka_postgresql"
 
 
 class Run:
-    """One run below ``directory``, its servers ended by ``servers``. ``embedded_alone``: without Kafka and PostgreSQL."""
+    """One group's run below ``directory``, its servers ended by ``servers``. ``embedded_alone``: without Kafka and PostgreSQL."""
 
     def __init__(self, directory: Path, servers: contextlib.ExitStack, *, quick: bool, embedded_alone: bool) -> None:
         self._directory, self._servers, self._quick, self._embedded_alone = directory, servers, quick, embedded_alone
@@ -59,7 +59,7 @@ class Run:
 
     def backlog(self) -> list[Figure]:
         """A backlog beside live traffic, and a flood."""
-        live_s, rounds, flood = (3.0, 1, 60_000) if self._quick else (15.0, 5, 150_000)
+        live_s, rounds, flood = (3.0, 1, 60_000) if self._quick else (8.0, 4, 150_000)
         return self._on_pairs(
             "backlog", lambda *pair: backlog.measure(*pair, live_s=live_s, rounds=rounds, flood_uplinks=flood)
         )  # fmt: skip
