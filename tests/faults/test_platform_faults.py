@@ -149,6 +149,8 @@ def test_what_was_dropped_may_have_arrived_and_is_counted_once() -> None:
     arrived = sums_of(journal, rows[:4] + rows[6:], dropped=2)
     assert (gone.complaints, arrived.complaints) == ([], [])
     assert (gone.lost, gone.dropped, arrived.lost) == (0, 3, 0)
+    assert sums_of(journal, rows[:3] + rows[6:], dropped=2, rejected={"too_old": 1}).complaints == []
+    assert sums_of(journal, rows[:3] + rows[6:], dropped=3, rejected={"too_old": 1}).unbalanced == 1
     assert sums_of(journal, rows[:3] + rows[6:], dropped=2, missing=1).unbalanced == 1
 
 
@@ -159,7 +161,7 @@ def test_what_was_dropped_may_have_arrived_and_is_counted_once() -> None:
         ({"stored": 8, "missing": 1}, "missing in the ledger"),
         ({"stored": 8, "duplicate": 1}, "rows in the store"),
         ({"sent": 10, "dropped": 1}, "numbers given by the outbox"),
-        ({"stored": 8, "rejected": {"bad_time": 1}}, "rejected by the ledger"),
+        ({"stored": 8, "rejected": {"bad_time": 1}}, "that were rejected"),
         ({"stored": 8, "conflict": 1}, "conflicts"),
     ],
 )

@@ -184,17 +184,17 @@ def ledger_complaints(journal: Journal, found: Found) -> list[str]:
         ("sent by the ledger, numbers given by the outbox", ledger["sent"], journal.highest),
         ("acknowledged, dropped and rejected by the outbox, numbers given", logged + dropped + rejected, journal.highest),
         ("stored by the ledger, rows in the store", ledger["stored"], len(found.rows)),
-        ("rejected by the ledger, by the outbox", sum(ledger["rejected"].values()), rejected),
         ("conflicts in the ledger", ledger["conflict"], 0),
     ):
         if told != known:
             wrong.append(f"{words}: {told} and {known}")
     if unburied := set(journal.numbers("rejected")) - journal.buried:
         wrong.append(f"rejected, but not in its own dead letters: {sorted(unburied)[:NAMED_MAX]}")
-    arrived = ledger["stored"] + ledger["duplicate"] - logged
-    if not 0 <= arrived <= dropped or ledger["dropped"] != dropped - arrived:
+    stored, refused = ledger["stored"] + ledger["duplicate"] - logged, sum(ledger["rejected"].values()) - rejected
+    if min(stored, refused) < 0 or ledger["dropped"] != dropped - stored - refused:
         wrong.append(
-            f"dropped: {ledger['dropped']} by the ledger; {dropped} by the outbox, of which {arrived} arrived all the same"
+            f"dropped: {ledger['dropped']} by the ledger; {dropped} by the outbox, of which arrived all the same: {stored} that "
+            f"were stored, {refused} that were rejected"
         )
     return wrong
 
