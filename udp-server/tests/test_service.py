@@ -228,7 +228,7 @@ def test_a_device_that_comes_back_at_another_worker_supersedes_its_old_session(s
     generations = {shared.enrolled("roamer").endpoint.generation}
     for index in range(11):  # another source port each time: both workers get some
         device = shared.device("roamer")
-        device.attach()
+        wait_for(lambda device=device: _attached(device), 15, "attached, at a worker that may not have heard of it yet")
         device.send(readings(1), first_seq=index + 1)
         generations.add(device.endpoint.generation)
     assert len({generation % 64 for generation in generations}) == 2
