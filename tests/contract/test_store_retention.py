@@ -13,7 +13,7 @@ from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_testing import postgres_server
 from simway_testing.rollups import recomputed, rollups_of
-from simway_testing.stores import UplinkLog, uplink
+from simway_testing.stores import ON_POSTGRES, UplinkLog, uplink
 from sqlalchemy import text
 
 DAY_US, DAY_S = 86_400_000_000, 86_400
@@ -121,36 +121,31 @@ def test_it_goes_on_storing_late_readings_of_a_time_that_is_gone(own: SqlStore) 
 # --- partitions ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def parted(own: SqlStore) -> SqlStore:
-    if own.is_sqlite:
-        pytest.skip("SQLite has no partitions")
-    return own
-
-
 def names_of(store: SqlStore) -> set[str]:
     with store.reading() as connection:
         return {partition.name for partition in partitions.partitions_of(connection)}
 
 
-def test_days_are_made_ahead_and_those_beyond_retention_are_dropped_whole(parted: SqlStore) -> None:
-    fill(parted, [0, 3])
-    before = names_of(parted)
-    job(parted, NOON_US + 20 * DAY_US, raw_days=2).apply()
-    after = names_of(parted)
+@ON_POSTGRES
+def test_days_are_made_ahead_and_those_beyond_retention_are_dropped_whole(own: SqlStore) -> None:
+    fill(own, [0, 3])
+    before = names_of(own)
+    job(own, NOON_US + 20 * DAY_US, raw_days=2).apply()
+    after = names_of(own)
     assert len(after - before) == 2 + 1 + partitions.DAYS_AHEAD
     assert not {name for name in before if name != "readings_before"} & after
-    assert days_of(parted) == []
+    assert days_of(own) == []
 
 
-def test_rows_that_went_to_the_default_partition_move_into_their_day(parted: SqlStore) -> None:
-    fill(parted, [0, -10, -10_000])
-    assert rows_in(parted, "readings_default") == 2
-    job(parted, NOON_US + 5 * DAY_US).apply()
-    assert rows_in(parted, "readings_default") == 1
-    UplinkLog(parted).store(uplink("demo2", 1, ("t", NOON_US + 10 * DAY_US, 5.0)))
-    assert rows_in(parted, "readings_default") == 1
-    assert rollups_of(parted) == recomputed(parted)
+@ON_POSTGRES
+def test_rows_that_went_to_the_default_partition_move_into_their_day(own: SqlStore) -> None:
+    fill(own, [0, -10, -10_000])
+    assert rows_in(own, "readings_default") == 2
+    job(own, NOON_US + 5 * DAY_US).apply()
+    assert rows_in(own, "readings_default") == 1
+    UplinkLog(own).store(uplink("demo2", 1, ("t", NOON_US + 10 * DAY_US, 5.0)))
+    assert rows_in(own, "readings_default") == 1
+    assert rollups_of(own) == recomputed(own)
 
 
 def rows_in(store: SqlStore, table: str) -> int:
@@ -158,32 +153,35 @@ def rows_in(store: SqlStore, table: str) -> int:
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
-def test_a_partition_that_is_read_is_dropped_later(parted: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@ON_POSTGRES
+def test_a_partition_that_is_read_is_dropped_later(own: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "LOCK_WAIT", "50ms")
-    fill(parted, [0, 10])
-    recorder = job(parted, raw_days=5)
-    with parted.reading() as reader:
+    fill(own, [0, 10])
+    recorder = job(own, raw_days=5)
+    with own.reading() as reader:
         reader.execute(text(f"SELECT * FROM readings WHERE t_us = {NOON_US - 10 * DAY_US}")).all()
         recorder.apply()
-        assert days_of(parted) == [0, -10]
-        UplinkLog(parted).store(uplink("other", 1, ("t", NOON_US, 1.0)))
+        assert days_of(own) == [0, -10]
+        UplinkLog(own).store(uplink("other", 1, ("t", NOON_US, 1.0)))
     assert recorder.apply() > 0
-    assert days_of(parted) == [0]
+    assert days_of(own) == [0]
 
 
-def test_one_recorder_at_a_time_makes_room(parted: SqlStore) -> None:
-    fill(parted, [0, 10])
-    with partitions.maintaining(parted._database) as alone:
+@ON_POSTGRES
+def test_one_recorder_at_a_time_makes_room(own: SqlStore) -> None:
+    fill(own, [0, 10])
+    with partitions.maintaining(own._database) as alone:
         assert alone
-        assert job(parted, raw_days=5).apply() == 0
-    assert days_of(parted) == [0, -10]
-    with partitions.maintaining(parted._database) as alone:
+        assert job(own, raw_days=5).apply() == 0
+    assert days_of(own) == [0, -10]
+    with partitions.maintaining(own._database) as alone:
         assert alone
-    assert job(parted, raw_days=5).apply() > 0
+    assert job(own, raw_days=5).apply() > 0
 
 
-def test_several_recorders_store_while_partitions_come_and_go(parted: SqlStore) -> None:
-    stores = [open_store(str(parted._database.engine.url.render_as_string(hide_password=False))) for _ in range(2)]
+@ON_POSTGRES
+def test_several_recorders_store_while_partitions_come_and_go(own: SqlStore) -> None:
+    stores = [open_store(str(own._database.engine.url.render_as_string(hide_password=False))) for _ in range(2)]
     failed: list[BaseException] = []
 
     def record(store: SqlStore, number: int) -> None:
@@ -198,11 +196,11 @@ def test_several_recorders_store_while_partitions_come_and_go(parted: SqlStore) 
     for thread in threads:
         thread.start()
     for turn in range(4):
-        job(parted, NOON_US + turn * DAY_US, raw_days=3).apply()
+        job(own, NOON_US + turn * DAY_US, raw_days=3).apply()
     for thread in threads:
         thread.join(60)
     for store in stores:
         store.close()
     assert failed == []
-    assert rows_in(parted, "readings") == 300
-    assert rollups_of(parted) == recomputed(parted)
+    assert rows_in(own, "readings") == 300
+    assert rollups_of(own) == recomputed(own)

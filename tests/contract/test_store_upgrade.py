@@ -15,7 +15,7 @@ from simway_flask_app.store.engine import Database
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_testing import postgres_server
 from simway_testing.rollups import recomputed, rollups_of
-from simway_testing.stores import UplinkLog, uplink
+from simway_testing.stores import ON_POSTGRES, UplinkLog, uplink
 from sqlalchemy import text
 
 DAY_US = 86_400_000_000
@@ -87,9 +87,8 @@ def test_it_goes_on_storing(populated: SqlStore) -> None:
     ]  # fmt: skip
 
 
+@ON_POSTGRES
 def test_on_postgresql_the_old_table_is_one_partition_and_new_days_have_their_own(populated: SqlStore) -> None:
-    if populated.is_sqlite:
-        pytest.skip("SQLite has no partitions")
     days = {time.strftime("%Y%m%d", time.gmtime(NOW_US / 1e6 + days * 86_400)) for days in range(2, 8)}
     with populated.reading() as connection:
         found = connection.execute(
@@ -101,9 +100,8 @@ def test_on_postgresql_the_old_table_is_one_partition_and_new_days_have_their_ow
     assert held == {"readings_before": len(ROWS) - 2, ahead: 1, "readings_default": 1}
 
 
+@ON_POSTGRES
 def test_an_empty_store_begins_with_partitions_of_days(store: SqlStore) -> None:
-    if store.is_sqlite:
-        pytest.skip("SQLite has no partitions")
     with store.reading() as connection:
         names = [row[0] for row in connection.execute(text("SELECT relname FROM pg_class WHERE relname LIKE 'readings_p2%'"))]
         before = connection.execute(text("SELECT to_regclass('readings_before')::text")).scalar()

@@ -19,7 +19,7 @@ from simway_flask_app.store.positions import Follower
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import UplinkWriter
 from simway_flask_app.store.writers import APPLICATION, TERM_S, RightLost, WriteRights
-from simway_testing.stores import T0_US, uplink
+from simway_testing.stores import ON_POSTGRES, T0_US, uplink
 from simway_testing.waiting import wait_for
 
 WAIT_S = 30.0
@@ -187,14 +187,14 @@ def test_a_grant_sees_what_a_transaction_under_way_commits(store: SqlStore, foll
     one, other = Recording(store, follower), Recording(store, follower)
     one.take(0)
     began, finish = threading.Event(), threading.Event()
-    placing = one.writer._placer.place
+    placing = one.writer._tables._placer.place
 
     def slowly(*arguments: object) -> object:
         began.set()
         finish.wait(WAIT_S)
         return placing(*arguments)  # type: ignore[arg-type]
 
-    one.writer._placer.place = slowly  # type: ignore[assignment, method-assign]
+    one.writer._tables._placer.place = slowly  # type: ignore[assignment, method-assign]
     committing = threading.Thread(target=one.commit, args=(0, device))
     committing.start()
     assert began.wait(WAIT_S)
@@ -210,13 +210,15 @@ def test_a_grant_sees_what_a_transaction_under_way_commits(store: SqlStore, foll
     assert stored(store, device) == [0.0, 1.0]
 
 
+@ON_POSTGRES
 @pytest.mark.parametrize("amid_copy", [False, True])
 def test_a_transaction_that_hangs_is_ended_for_the_next_holder(
     store: SqlStore, url: str, follower: Follower, device: str, amid_copy: bool
 ) -> None:
-    """As SIGSTOP leaves it: the connection stays, and its server process waits for a client that says nothing."""
-    if store.is_sqlite:
-        pytest.skip("SQLite cannot end another process's transaction: docs/writers.md")
+    """As SIGSTOP leaves it: the connection stays, and its server process waits for a client that says nothing.
+
+    SQLite cannot end another process's transaction (docs/writers.md).
+    """
     one, other = Recording(store, follower), Recording(store, follower)
     one.take(0)
     hung = psycopg.connect(url, application_name=APPLICATION + one.rights.writer)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from simway_flask_app.rights import Refusal
 from simway_testing.recorders import PARTITIONS, WAIT_S, House
+from simway_testing.stores import ON_POSTGRES, ON_SQLITE
 from simway_testing.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,9 +43,8 @@ def load(house: House, partitions: frozenset[int] = PARTITIONS, every_s: float =
     sending.join(WAIT_S)
 
 
+@ON_SQLITE
 def test_a_recorder_that_wakes_writes_nothing_by_what_it_held(house: House) -> None:
-    if not house.store.is_sqlite:
-        pytest.skip("on PostgreSQL the test of 20 shows it")
     sleeper, other = house.process("sleeper"), house.process("other")
     wait_for(lambda: len(sleeper.rights) == len(other.rights) == 12, WAIT_S, "an even share")
     with load(house):
@@ -67,10 +67,9 @@ def test_a_recorder_that_wakes_writes_nothing_by_what_it_held(house: House) -> N
     assert sleeper.process.stop() == 0
 
 
+@ON_POSTGRES
 def test_20_recorders_with_a_silent_one_and_a_silent_source_keep_moving(house: House) -> None:
     """One of 20 is stopped amid its work, and one partition has no data: neither keeps anything else from being stored."""
-    if house.store.is_sqlite:
-        pytest.skip("recorders on SQLite write one after the other: the test of two shows that it is right")
     sleeper = house.process("sleeper")
     wait_for(lambda: sleeper.rights.keys() == PARTITIONS, WAIT_S, "the first to record everything")
     threads = [house.thread() for _ in range(19)]

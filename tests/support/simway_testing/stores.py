@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import pytest
 from simway_flask_app.store import outbox
 from simway_flask_app.store.port import NewCommand
 from simway_flask_app.store.positions import Follower
@@ -17,6 +18,9 @@ from sqlalchemy import select
 
 T0_US = 1_795_312_800_000_000
 EPOCH = "9f3c5a7e01b2d4c6"
+ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+ON_POSTGRES = pytest.mark.parametrize("url", [pytest.param("postgres", marks=pytest.mark.real)], indirect=True)
+"""For what only one of the two databases has."""
 
 
 class UplinkLog:
