@@ -14,7 +14,7 @@ from bench.figures import Figure, progress
 from bench.stored import made
 
 QUICK_SCALE = 0.12
-FLEETS, FLEETS_QUICK = (1_000, 10_000, 100_000), (200, 1_000)
+FLEETS, FLEETS_QUICK = (1_000, 10_000, 100_000), (1_000, 10_000)
 EMBEDDED, CLUSTER = "embedded", "kafka_postgresql"
 
 
@@ -78,7 +78,7 @@ class Run:
 
     def fleet(self) -> list[Figure]:
         """Many devices."""
-        sizes, uplinks, rounds = (FLEETS_QUICK, 4_000, 2) if self._quick else (FLEETS, 100_000, 2)
+        sizes, uplinks, rounds = (FLEETS_QUICK, 10_000, 1) if self._quick else (FLEETS, 100_000, 2)
         place = made(self._directory / "fleets")
         stores = {EMBEDDED: ("sqlite:///{place}/log", f"sqlite:///{place / 'store.db'}")}
         if not self._embedded_alone:
