@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simway_backbone import logs
+from simway_testing import Unavailable
 
 from bench import machine, report
 from bench.figures import Figure, progress, table
@@ -52,6 +53,7 @@ def main() -> None:
     options = parse(sys.argv[1:])
     logs.configure("bench", "warning")
     figures: list[Figure] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="simway-bench-", dir=machine.place()) as name:
         directory = Path(name)
         directory.chmod(0o755)  # PostgreSQL runs as another user than root
@@ -61,12 +63,18 @@ def main() -> None:
         began = time.monotonic()
         for number, group in enumerate(options.groups, 1):
             progress(f"[{number}/{len(options.groups)}] {group}, after {time.monotonic() - began:.0f} s")
-            with contextlib.ExitStack() as servers:
-                run = Run(made(directory / group), servers, quick=options.quick, embedded_alone=options.embedded_alone)
-                figures += GROUPS[group](run)
+            try:
+                with contextlib.ExitStack() as servers:
+                    run = Run(made(directory / group), servers, quick=options.quick, embedded_alone=options.embedded_alone)
+                    figures += GROUPS[group](run)
+            except (SystemExit, Unavailable, AssertionError) as error:
+                progress(f"{group} gave up: {error}")
+                failed.append(group)
     print("\n" + "\n".join(described) + f"\n\n{table(figures)}", file=sys.stderr)
     if options.report is not None:
         report.write(options.report, figures, described, time.strftime("%Y-%m-%d", time.gmtime()))
+    if failed:
+        sys.exit(f"without all figures of {', '.join(failed)}: see above")
 
 
 if __name__ == "__main__":

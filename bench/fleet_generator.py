@@ -25,7 +25,7 @@ from simway_protocol.readings import Reading
 from simway_protocol.senml import to_records
 from simway_protocol.udp.bodies import PING_NONCE_BYTES, decode_ack
 from simway_protocol.udp.client import ClientEndpoint
-from simway_protocol.udp.events import AttachedTo, AttachRefused, Challenged
+from simway_protocol.udp.events import AttachRefused, Challenged, SessionLost
 from simway_protocol.udp.frames import Type, decode_body, encode_body, parse_header
 from simway_protocol.udp.keys import card_response
 
@@ -71,19 +71,22 @@ class Fleet:
 
     def attach(self, total: int) -> dict[str, Any]:
         """Attaches the next devices until ``total`` are; each says a PING, so that its session counts as live."""
-        began, due = time.monotonic(), iter(range(len(self._members), total))
+        began, due = time.monotonic(), iter(range(len(self._by_age), total))
         looked = began
-        while len(self._members) < total:
+        while len(self._by_age) < total:
             for link in self._links:
                 if link not in self._attaching and (index := next(due, None)) is not None:
                     self._begin(link, device_name(self._name, index))
             self._receive(0.05)
             if time.monotonic() - looked > RETRY_LOOK_S:
                 looked = time.monotonic()
-                for link, (_, client) in self._attaching.items():
-                    _flush(link, client)
+                for link, (device, client) in list(self._attaching.items()):
+                    if any(isinstance(event, SessionLost) for event in client.tick(_now_us())):
+                        self._begin(link, device)
+                    else:
+                        _flush(link, client)
                 self.keep_alive()
-        return {"attached": len(self._members), "elapsed_s": time.monotonic() - began}
+        return {"attached": len(self._by_age), "elapsed_s": time.monotonic() - began}
 
     def send(self, turns: int, readings: int) -> dict[str, Any]:
         """Seals ahead, sends, and waits for the answers."""
@@ -159,20 +162,22 @@ class Fleet:
             raise SystemExit("the server has forgotten a session")
 
     def _advance(self, link: socket.socket, datagram: bytes) -> None:
+        """On with the handshake, which is over at the first frame of the session: an ATTACH answered twice makes two sessions."""
         if link not in self._attaching:
             return
         device, client = self._attaching[link]
         for event in client.receive(datagram, _now_us()):
             if isinstance(event, Challenged):
                 client.answer(*card_response(derive_device_key(self._master, device, 1), event.challenge), _now_us())
-            elif isinstance(event, AttachedTo):
-                member = Member(link, client._session)  # its keys, to encrypt ahead of the time that is measured
-                self._members[event.session_id] = member
-                self._by_age.append(member)
-                del self._attaching[link]
             elif isinstance(event, AttachRefused):
                 raise SystemExit(f"{device} was refused: {event.reason}")
-        _flush(link, client)
+        session = client._session  # its keys, to encrypt ahead of the time that is measured
+        if session is not None and session.confirmed:
+            member = self._members[session.session_id] = Member(link, session)
+            self._by_age.append(member)
+            del self._attaching[link]
+        else:
+            _flush(link, client)
 
 
 def _link(port: int) -> socket.socket:
@@ -184,9 +189,7 @@ def _link(port: int) -> socket.socket:
 
 
 def _flush(link: socket.socket, client: ClientEndpoint) -> None:
-    now_us = _now_us()
-    client.tick(now_us)
-    for datagram in client.take_output(now_us):
+    for datagram in client.take_output(_now_us()):
         link.send(datagram)
 
 

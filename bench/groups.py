@@ -42,7 +42,7 @@ class Run:
 
     def recorder(self) -> list[Figure]:
         """What the recorder stores."""
-        readings, rounds = (20_000, 2) if self._quick else (200_000, 5)
+        readings, rounds = (30_000, 2) if self._quick else (200_000, 5)
         loads = recorder.LOADS[:1] if self._quick else recorder.LOADS
         url = f"sqlite:///{self._directory / 'store.db'}"
         place = made(self._directory / "sqlite")

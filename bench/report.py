@@ -26,7 +26,7 @@ def write(folder: Path, figures: Sequence[Figure], described: Sequence[str], day
 def section(figures: Sequence[Figure], described: Sequence[str], day: str) -> str:
     """What stands between the marks."""
     machine = "\n".join(f"- {line}" for line in described)
-    return f"Taken on {day}, in one run:\n\n{machine}\n\n![The figures]({PICTURES[0]})\n\n{table(figures)}"
+    return f"Taken on {day}:\n\n{machine}\n\n![The figures]({PICTURES[0]})\n\n{table(figures)}"
 
 
 def replaced(text: str, new: str) -> str:
