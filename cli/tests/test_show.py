@@ -80,7 +80,15 @@ def windows(**more: Any) -> dict[str, Any]:
         {"t": 1_795_338_000_000_000 + i * 60_000_000, "avg": 20.0 + i, "min": 19, "max": None if i == 1 else 22} for i in range(3)
     ]
     series = [{"sensor": "cpu", "unit": "%", "points": points}, {"sensor": "name", "unit": None, "points": []}]
-    return {"device": "demo", "window_us": 60_000_000, "tier": "minute", "raw_from_us": None, "series": series, **more}
+    return {
+        "device": "demo",
+        "window_us": 60_000_000,
+        "tier": "minute",
+        "raw_from_us": None,
+        "known_from_us": None,
+        "series": series,
+        **more,
+    }
 
 
 def test_windows_as_a_table(cli: Any, api: Any) -> None:
@@ -95,6 +103,17 @@ def test_windows_as_a_table(cli: Any, api: Any) -> None:
     assert "Windows of 1 min, from minute data." in done.err
     query = api.requests[-1].query
     assert (query["window"], query["agg"], query["fill"]) == (["1m"], ["avg,min,max"], ["null"])
+
+
+def test_what_retention_took_of_windows_is_said(cli: Any, api: Any) -> None:
+    asked = ("readings", "demo", "--window", "1m", "--last", "1h", "--utc")
+    api.on("GET", "devices/demo/readings", windows())
+    assert "known from" not in cli(*asked).err
+    taken_us = 1_795_338_000_000_000
+    api.on("GET", "devices/demo/readings", windows(known_from_us=taken_us, raw_from_us=taken_us))
+    assert "Windows of this width are known from 2026-11-22 09:00:00 on" in cli(*asked).err
+    api.on("GET", "devices/demo/readings", windows(raw_from_us=taken_us))
+    assert "Percentiles are known from 2026-11-22 09:00:00 on" in cli(*asked).err
 
 
 def test_a_plot_has_a_frame_a_sensor(cli: Any, api: Any, recorded: Any) -> None:

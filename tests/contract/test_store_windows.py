@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,10 @@ from simway_flask_app.store import charts, windows
 from simway_flask_app.store.port import TooMuch
 from simway_flask_app.store.questions import Answer, Question
 from simway_flask_app.store.schema import readings, rollup_day, rollup_hour, rollup_minute, series, tiers
-from simway_flask_app.store.sql import SqlStore
+from simway_flask_app.store.sql import SqlStore, open_store
+from simway_testing import postgres_server
 from simway_testing.stores import T0_US, UplinkLog, uplink
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 DAY0_US = T0_US // DAY_US * DAY_US
@@ -51,8 +54,9 @@ def _keep(store: SqlStore, **keep_s: int) -> dict[str, int]:
     with store.transaction() as connection:
         before = {row.tier: row.keep_s for row in connection.execute(select(tiers))}
         for tier, seconds in keep_s.items():
-            connection.execute(delete(tiers).where(tiers.c.tier == tier))
-            connection.execute(insert(tiers).values(tier=tier, keep_s=seconds, updated_us=0, actor="test"))
+            values = {"keep_s": seconds, "updated_us": 0, "actor": "test"}
+            if connection.execute(update(tiers).where(tiers.c.tier == tier).values(**values)).rowcount == 0:
+                connection.execute(insert(tiers).values(tier=tier, **values))
     return before
 
 
@@ -197,6 +201,96 @@ def test_the_tier_that_reaches_back_is_taken(store: SqlStore, sender: Sender) ->
         assert ask(store, question, "1h", now_us=now_us).tier == "hour"
     finally:
         _keep(store, **before)
+
+
+# --- what retention took, and late rows of its time ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(url: str, tmp_path: Path) -> Iterator[SqlStore]:
+    """A store of its own: what a round of retention takes is gone for every device."""
+    store = open_store(f"sqlite:///{tmp_path}/own.db" if url.startswith("sqlite") else postgres_server.database(url))
+    store.migrate()
+    _keep(store, raw=0, minute=0, hour=0, day=0)
+    yield store
+    store.close()
+
+
+NOW_US = DAY0_US + 10 * DAY_US + 5 * HOUR_US
+OLD_US = DAY0_US + 6 * HOUR_US
+
+
+def _shortened_and_lengthened(store: SqlStore, *short: str) -> Sender:
+    """Two hours of a reading each ten seconds, long ago, and one of today; then the tiers are short for a round, and long again.
+
+    Afterwards a late row comes for each of the two hours.
+    """
+    log = UplinkLog(store)
+    sender = Sender(log, "late")
+    times = [OLD_US + n * 10_000_000 for n in range(720)]
+    sender.send(*(("n", t_us, 1.0) for t_us in times), ("n", NOW_US - HOUR_US, 1.0))
+    store.set_retention(dict.fromkeys(short, 2 * 86_400), actor="ada", now_us=NOW_US)
+    assert store.retention_job(0, stopping=threading.Event(), now_us=lambda: NOW_US).apply() > 0
+    store.set_retention(dict.fromkeys(short, 0), actor="ada", now_us=NOW_US)
+    sender.send(("n", OLD_US + 5_000_000, 9.0), ("n", OLD_US + HOUR_US + 5_000_000, 9.0))
+    return sender
+
+
+def _counts(answer: Answer) -> list[int]:
+    return [point["count"] for point in answer.series[0].points]
+
+
+OLD = Question("late", ["n"], OLD_US, OLD_US + 2 * HOUR_US)
+
+
+@pytest.mark.parametrize(("short", "tier"), [(["hour"], "minute"), (["hour", "minute"], "raw"), (["minute", "raw"], "hour")])
+def test_a_tier_that_was_short_for_a_while_is_not_asked_about_what_it_lost(own: SqlStore, short: list[str], tier: str) -> None:
+    _shortened_and_lengthened(own, *short)
+    answer = ask(own, OLD, "1h", "count", now_us=NOW_US)
+    assert (answer.tier, _counts(answer), answer.known_from_us) == (tier, [361, 361], None)
+    today = ask(own, Question("late", ["n"], NOW_US - 2 * HOUR_US, NOW_US), "1h", "count", now_us=NOW_US)
+    assert (today.tier, _counts(today)) == ("hour", [1])
+
+
+def test_a_raw_tier_that_was_short_for_a_while_does_not_count_a_late_row_as_all(own: SqlStore) -> None:
+    _shortened_and_lengthened(own, "raw")
+    answer = ask(own, OLD, "90s", "count", now_us=NOW_US)
+    assert (answer.tier, _counts(answer)) == ("raw", [])
+    assert answer.raw_from_us == answer.known_from_us == OLD.to_us
+    open_end = ask(own, Question("late", ["n"], OLD_US, NOW_US), "90s", "count", now_us=NOW_US)
+    assert _counts(open_end) == [1]
+    assert open_end.known_from_us is not None
+    assert OLD.to_us is not None
+    assert OLD.to_us < open_end.known_from_us <= NOW_US - HOUR_US
+    ranked = ask(own, OLD, "1h", "count,p50", now_us=NOW_US)
+    assert [(point["count"], point["p50"]) for point in ranked.series[0].points] == [(361, None)] * 2
+    assert ranked.raw_from_us == OLD.to_us
+    assert ranked.known_from_us is None
+
+
+@pytest.mark.parametrize(
+    ("short", "window"), [(["minute", "raw"], "1m"), (["hour", "minute", "raw"], "1h"), (["hour", "minute", "raw"], "30m")]
+)
+def test_windows_that_no_tier_has_any_more_are_left_out_and_announced(own: SqlStore, short: list[str], window: str) -> None:
+    _shortened_and_lengthened(own, *short)
+    for question in (OLD, OLD._replace(from_us=OLD_US + 30 * MINUTE_US, to_us=OLD_US + HOUR_US)):
+        answer = ask(own, question, window, "count", now_us=NOW_US)
+        assert (_counts(answer), answer.known_from_us) == ([], answer.to_us)
+    answer = ask(own, Question("late", ["n"]), window, "count", now_us=NOW_US)
+    assert _counts(answer) == [1]
+    window_us = aggregates.parse_window(window)
+    assert answer.known_from_us is not None
+    assert OLD_US + 2 * HOUR_US < answer.known_from_us <= -(-(NOW_US - 2 * DAY_US) // window_us) * window_us
+    assert _counts(ask(own, OLD, "1d", "count", now_us=NOW_US)) == [722]
+
+
+def test_a_chart_shows_what_coarser_tiers_have_behind_a_late_row(own: SqlStore) -> None:
+    _shortened_and_lengthened(own, "minute", "raw")
+    question = Question("late", ["n"], DAY0_US, NOW_US)
+    for points_max in (20_000, 5_000):  # from raw, from minutes
+        times = [point["t"] for point in own.chart(question, points_max, "lttb").series[0].points]
+        assert times == sorted(set(times))
+        assert {OLD_US, OLD_US + HOUR_US - 10_000_000, OLD_US + HOUR_US, OLD_US + 2 * HOUR_US - 10_000_000} <= set(times)
 
 
 def test_too_many_windows_are_refused_with_one_that_fits(store: SqlStore, sender: Sender) -> None:

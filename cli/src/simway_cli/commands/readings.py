@@ -145,4 +145,18 @@ def _windows(run: Run, args: Arguments) -> Exit:
     run.screen.table(columns, [[run.times.short(t_us), sensor, *values, unit] for t_us, sensor, unit, values in shown])
     note = f"Windows of {duration_text(body['window_us'])}, from {body['tier']} data."
     run.screen.note(note if len(shown) == len(rows) else f"{note} The newest {len(shown)}; --limit 0 gives all.")
+    note_taken(run, body)
     return Exit.OK
+
+
+def note_taken(run: Run, body: Any) -> None:
+    """Says what retention has taken of what was asked."""
+    if body.get("known_from_us") is not None:
+        moment = run.times.short(body["known_from_us"])
+        run.screen.note(
+            f"Windows of this width are known from {moment} on: retention has taken older ones. Wider ones may be there."
+        )
+    elif body.get("raw_from_us") is not None:
+        run.screen.note(
+            f"Percentiles are known from {run.times.short(body['raw_from_us'])} on: retention has taken older readings."
+        )

@@ -24,6 +24,8 @@ from simway_flask_app.store.windows import (
     Budget,
     Rollup,
     Series,
+    gone_us,
+    retention_of,
     rollups,
     series_of,
     span_of,
@@ -104,7 +106,8 @@ class _Chart:
         texts: list[tuple[int, int, str]] = []
         if self._tier == "raw":
             numbers, texts = self._raw(one)
-            oldest_us = numbers[0][0] if numbers else self._to_us
+            gone_before_us = self._gone_us("raw")
+            oldest_us = next((t_us for t_us, _ in numbers if t_us >= gone_before_us), self._to_us)
         else:
             rows = self._rollups(one, self._tier, self._to_us)
             numbers, oldest_us = _candidates(rows), rows[0].first_us if rows else self._to_us
@@ -121,9 +124,16 @@ class _Chart:
         return numbers, texts
 
     def _rollups(self, one: Series, tier: Tier, to_us: int) -> list[Rollup]:
-        """Windows that lie whole behind the begin of the range."""
+        """Windows that lie whole behind the begin of the range and of what retention has taken from the tier."""
         width_us = WIDTHS_US[tier]
-        return rollups(self._database, tier, one.series_id, -(-self._from_us // width_us) * width_us, to_us, self._budget)
+        rows = rollups(self._database, tier, one.series_id, -(-self._from_us // width_us) * width_us, to_us, self._budget)
+        gone_before_us = self._gone_us(tier)
+        return [row for row in rows if row.bucket_us >= gone_before_us]
+
+    def _gone_us(self, tier: Tier) -> int:
+        """Asked after the rows, so that what went meanwhile is known to be gone."""
+        with self._database.read() as connection:
+            return gone_us(retention_of(connection), tier)
 
     def _raw(self, one: Series) -> tuple[list[_Point], list[tuple[int, int, str]]]:
         numbers: list[_Point] = []

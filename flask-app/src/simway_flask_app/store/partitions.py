@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection, text
 
+from simway_flask_app.store import tiers
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.port import StoreUnavailable
 from simway_flask_app.store.rollups import DAY_US
@@ -108,6 +109,8 @@ def drop_expired(database: Database, before_us: int) -> tuple[int, list[str]]:
         try:
             with database.write() as connection:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+                if _has_rows(connection, partition.name):
+                    tiers.note_gone(connection, "raw", partition.to_us)
                 connection.exec_driver_sql(f"{verb} {partition.name}")
         except StoreUnavailable as error:
             log.warning("a partition that is too old is in use; tried again later", partition=partition.name, detail=str(error))
@@ -120,9 +123,11 @@ def drop_expired(database: Database, before_us: int) -> tuple[int, list[str]]:
 
 
 def _is_due(connection: Connection, partition: Partition) -> bool:
-    if partition.name != BEFORE:
-        return True
-    return bool(connection.exec_driver_sql(f"SELECT EXISTS (SELECT 1 FROM {BEFORE})").scalar())
+    return partition.name != BEFORE or _has_rows(connection, BEFORE)
+
+
+def _has_rows(connection: Connection, table: str) -> bool:
+    return bool(connection.exec_driver_sql(f"SELECT EXISTS (SELECT 1 FROM {table})").scalar())
 
 
 def _make(connection: Connection, from_us: int) -> str:

@@ -41,7 +41,8 @@ class Answer:
     """Windows or a chart, by sensor. ``from_us``, ``to_us``: the range answered, widened to whole windows; None without readings.
 
     ``tier``: what its newest part was computed from. ``raw_from_us``: set where raw readings were needed that retention has
-    taken; what needs them begins there.
+    taken; what needs them begins there. ``known_from_us``: set where windows are missing that retention has taken from every tier
+    that is exact for them; from there on they are known, before it coarser ones are.
     """
 
     window_us: int | None
@@ -50,6 +51,7 @@ class Answer:
     to_us: int | None
     series: list[SeriesPoints] = field(default_factory=list)
     raw_from_us: int | None = None
+    known_from_us: int | None = None
 
 
 class NamedRows(NamedTuple):

@@ -67,23 +67,23 @@ class Retention:
         gone, in_use = self._raw(kept["raw"].keep_s * 1_000_000, now_us)
         for tier, table in _ROLLUPS.items():
             if kept[tier].keep_s:
-                gone += self._thin(table, "bucket_us", now_us - kept[tier].keep_s * 1_000_000)
+                gone += self._thin(tier, table, "bucket_us", now_us - kept[tier].keep_s * 1_000_000)
         with self._database.write() as connection:
             connection.execute(delete(dead_letters).where(dead_letters.c.t_us < now_us - DEAD_LETTERS_KEPT_US))
         return gone, in_use
 
     def _raw(self, keep_us: int, now_us: int) -> tuple[int, list[str]]:
         if self._database.is_sqlite:
-            return (self._thin("readings", "t_us", now_us - keep_us) if keep_us else 0), []
+            return (self._thin("raw", "readings", "t_us", now_us - keep_us) if keep_us else 0), []
         partitions.prepare(self._database, now_us, keep_us)
         if not keep_us:
             return 0, []
         gone, in_use = partitions.drop_expired(self._database, now_us - keep_us)
         for table in (partitions.BEFORE, partitions.DEFAULT):
-            gone += self._thin(table, "t_us", now_us - keep_us)
+            gone += self._thin("raw", table, "t_us", now_us - keep_us)
         return gone, in_use
 
-    def _thin(self, table: str, column: str, before_us: int) -> int:
+    def _thin(self, tier: str, table: str, column: str, before_us: int) -> int:
         """Deletes the rows of a table that are older, some of some series at a time."""
         deleted, after = 0, 0
         while not self._stopping.is_set():
@@ -92,12 +92,12 @@ class Retention:
             if not chosen:
                 break
             after = chosen[-1]
-            deleted += self._thin_series(table, column, before_us, chosen)
+            deleted += self._thin_series(tier, table, column, before_us, chosen)
         if deleted:
             log.info("what is beyond retention is gone", table=table, rows=deleted)
         return deleted
 
-    def _thin_series(self, table: str, column: str, before_us: int, chosen: list[int]) -> int:
+    def _thin_series(self, tier: str, table: str, column: str, before_us: int, chosen: list[int]) -> int:
         deleted = 0
         while chosen and not self._stopping.is_set():
             room = ROWS_MAX
@@ -107,6 +107,8 @@ class Retention:
                     room -= went
                     if room > 0:
                         chosen.pop(0)
+                if room < ROWS_MAX:
+                    tiers.note_gone(connection, tier, before_us)
             deleted += ROWS_MAX - room
             self._stopping.wait(PAUSE_S)
         return deleted

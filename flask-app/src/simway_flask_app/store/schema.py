@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     literal_column,
+    text,
 )
 
 metadata = MetaData()
@@ -156,7 +157,11 @@ tiers = Table(
     Column("keep_s", BigInteger, nullable=False, comment="0: for ever"),
     Column("updated_us", BigInteger, nullable=False),
     Column("actor", Text, nullable=False, comment="settings: follows the recorder's settings until a person sets it"),
-)
+    Column(
+        "gone_before_us", BigInteger, nullable=False, server_default=text("-9223372036854775808"),
+        comment="what is older retention has taken, though it be kept for longer now",
+    ),
+)  # fmt: skip
 
 latest = Table(
     "latest",

@@ -56,6 +56,12 @@ def follow_settings(database: Database, raw_keep_s: int, now_us: int) -> None:
                 _set(connection, "raw", raw_keep_s, SETTINGS, now_us)
 
 
+def note_gone(connection: Connection, tier: str, before_us: int) -> None:
+    """Notes, in the transaction that deletes, that a tier has lost what is older: it stays so when more is kept again."""
+    further = (tiers.c.tier == tier) & (tiers.c.gone_before_us < before_us)
+    connection.execute(update(tiers).where(further).values(gone_before_us=before_us))
+
+
 def _set(connection: Connection, tier: str, keep_s: int, actor: str, now_us: int) -> None:
     before = load(connection)[tier]
     values = {"keep_s": keep_s, "updated_us": now_us, "actor": actor}

@@ -92,15 +92,15 @@ class Windows:
         with self._database.read() as connection:
             found = series_of(connection, question)
             span = span_of(connection, question, found)
-            kept_s = retention_of(connection)
+            kept = retention_of(connection)
         if span is None:
             return Answer(window_us, "raw", None, None, [SeriesPoints(one.sensor, one.unit, []) for one in found])
         from_us, to_us = widened(*span, window_us)
         _check_count(len(found), from_us, to_us, window_us)
-        tier = _tier_for(window_us, kept_s, from_us, now_us)
+        tier = _tier_for(window_us, kept, from_us, now_us)
         reader = _Reader(self._database, tier, window_us, asked, Budget(ROWS_MAX))
         made = [_points(one, reader.read(one, from_us, to_us), asked, (from_us, to_us), window_us, fill) for one in found]
-        return Answer(window_us, "raw" if asked.ranks else tier, from_us, to_us, made, reader.raw_from_us)
+        return Answer(window_us, "raw" if asked.ranks else tier, from_us, to_us, made, reader.raw_from_us, reader.known_from_us)
 
 
 def _points(
@@ -117,19 +117,22 @@ class _Reader:
 
     def __init__(self, database: Database, tier: Tier, window_us: int, asked: Asked, budget: Budget) -> None:
         self.raw_from_us: int | None = None
+        self.known_from_us: int | None = None
         self._database, self._tier, self._window_us, self._ranks, self._budget = database, tier, window_us, asked.ranks, budget
 
     def read(self, one: Series, from_us: int, to_us: int) -> list[Summary]:
-        """The windows of a series that hold readings."""
-        if self._tier == "raw":
-            windows = self._raw(one, from_us, to_us)
-            self._note_taken(one, windows[0].start_us if windows else to_us, from_us)
-            return windows
-        rolled = self._rolled(one, from_us, to_us)
-        if rolled and not self._ranks:
-            return rolled
-        raw = self._raw(one, from_us, to_us)
-        return self._ranked(rolled, raw) if rolled else raw
+        """The windows of a series that hold readings, none of which retention has taken in part."""
+        rolled = [] if self._tier == _RAW else self._rolled(one, from_us, to_us)
+        raw = self._raw(one, from_us, to_us) if self._ranks or not rolled else []
+        with self._database.read() as connection:  # after the rows: what went meanwhile is known to be gone
+            kept = retention_of(connection)
+        tier = self._tier if rolled else _RAW
+        gone_before_us = gone_us(kept, tier)
+        windows = [window for window in rolled or raw if window.start_us >= gone_before_us]
+        if self._ranks and rolled:
+            windows = self._ranked(windows, raw, gone_us(kept, _RAW))
+        self._note_taken(one, tier, windows[0].start_us if windows else to_us, from_us, gone_before_us)
+        return windows
 
     def _rolled(self, one: Series, from_us: int, to_us: int) -> list[Summary]:
         rows = rollups(self._database, self._tier, one.series_id, from_us, to_us, self._budget)
@@ -138,7 +141,7 @@ class _Reader:
         groups = groupby(rows, lambda row: row.bucket_us - row.bucket_us % self._window_us)
         return [aggregates.joined(start_us, [_summary(row) for row in group]) for start_us, group in groups]
 
-    def _ranked(self, rolled: Sequence[Summary], raw: Sequence[Summary]) -> list[Summary]:
+    def _ranked(self, rolled: Sequence[Summary], raw: Sequence[Summary], raw_gone_us: int) -> list[Summary]:
         """Rollups were read first: where raw has as many readings or, being newer, more, it is whole."""
         whole = {window.start_us: window for window in raw}
         merged = []
@@ -149,7 +152,8 @@ class _Reader:
             else:
                 merged.append(window)
                 self._raw_from(window.start_us + self._window_us)
-        return sorted([*merged, *(window for window in whole.values() if window.total is not None)])
+        newer = (window for window in whole.values() if window.total is not None and window.start_us >= raw_gone_us)
+        return sorted([*merged, *newer])
 
     def _raw(self, one: Series, from_us: int, to_us: int) -> list[Summary]:
         """From raw readings: of its numbers if there is any, else of strings and objects."""
@@ -169,16 +173,27 @@ class _Reader:
             for row in page:
                 yield row[1], row
 
-    def _note_taken(self, one: Series, oldest_us: int, from_us: int) -> None:
-        """Whether rollups know of readings before the oldest raw one."""
+    def _note_taken(self, one: Series, tier: Tier, oldest_us: int, from_us: int, gone_before_us: int) -> None:
+        """Notes from when the windows are known, where a coarser tier knows of readings before the oldest of them."""
+        whole_us = (
+            min(oldest_us, -(-gone_before_us // self._window_us) * self._window_us) if gone_before_us > from_us else oldest_us
+        )
+        if whole_us <= from_us or (tier != _RAW and gone_before_us <= from_us):
+            return
         with self._database.read() as connection:
-            for table in _ROLLUPS.values():
+            for coarser, table in _ROLLUPS.items():
+                if coarser == tier:
+                    return
+                since_us = max(INT64_MIN, from_us - WIDTHS_US[coarser] + 1) if gone_before_us > from_us else from_us
+                until = table.c.first_us < whole_us if gone_before_us > from_us else table.c.last_us < whole_us
                 older = select(table.c.bucket_us).where(
-                    table.c.series_id == one.series_id, table.c.bucket_us >= from_us, table.c.bucket_us < oldest_us,
-                    table.c.last_us < oldest_us,
+                    table.c.series_id == one.series_id, table.c.bucket_us >= since_us, table.c.bucket_us < whole_us,
+                    table.c.last_us >= from_us, until,
                 )  # fmt: skip
                 if connection.execute(older.limit(1)).first() is not None:
-                    self._raw_from(oldest_us)
+                    self.known_from_us = max(whole_us, self.known_from_us or whole_us)
+                    if tier == _RAW:
+                        self._raw_from(whole_us)
                     return
 
     def _raw_from(self, t_us: int) -> None:
@@ -240,9 +255,20 @@ def _oldest_us(connection: Connection, ids: Sequence[int]) -> int | None:
     return min((t_us for t_us in oldest if t_us is not None), default=None)
 
 
-def retention_of(connection: Connection) -> dict[Tier, int]:
-    """How long each tier is kept, seconds; 0 for ever."""
-    return {cast(Tier, row.tier): row.keep_s for row in connection.execute(select(tiers.c.tier, tiers.c.keep_s))}
+class Kept(NamedTuple):
+    """How long a tier is kept, seconds (0: for ever), and before when retention has taken what it held."""
+
+    keep_s: int
+    gone_before_us: int
+
+
+_EVERYTHING = Kept(0, INT64_MIN)
+
+
+def retention_of(connection: Connection) -> dict[Tier, Kept]:
+    """What is kept of each tier, and what is gone."""
+    query = select(tiers.c.tier, tiers.c.keep_s, tiers.c.gone_before_us)
+    return {cast(Tier, row.tier): Kept(row.keep_s, row.gone_before_us) for row in connection.execute(query)}
 
 
 def widened(from_us: int, to_us: int, window_us: int) -> tuple[int, int]:
@@ -267,14 +293,19 @@ def _check_count(series_count: int, from_us: int, to_us: int, window_us: int) ->
     )
 
 
-def _tier_for(window_us: int, kept_s: Mapping[Tier, int], from_us: int, now_us: int) -> Tier:
+def _tier_for(window_us: int, kept: Mapping[Tier, Kept], from_us: int, now_us: int) -> Tier:
     """The coarsest tier that is exact and reaches back to ``from_us``; where none does, the one that reaches farthest."""
     exact: list[Tier] = [tier for tier, width_us in WIDTHS_US.items() if window_us % width_us == 0]
-    reach = {tier: reach_us(kept_s, tier, now_us) for tier in (*exact, _RAW)}
+    reach = {tier: reach_us(kept, tier, now_us) for tier in (*exact, _RAW)}
     return next((tier for tier, oldest_us in reach.items() if oldest_us <= from_us), min(reach, key=lambda tier: reach[tier]))
 
 
-def reach_us(kept_s: Mapping[Tier, int], tier: Tier, now_us: int) -> int:
-    """The time that a tier reaches back to."""
-    keep_s = kept_s.get(tier, 0)
-    return now_us - keep_s * _S_US if keep_s else INT64_MIN
+def reach_us(kept: Mapping[Tier, Kept], tier: Tier, now_us: int) -> int:
+    """The time that a tier reaches back to: what is older is no longer kept, or was not for a while and is gone."""
+    one = kept.get(tier, _EVERYTHING)
+    return max(now_us - one.keep_s * _S_US, one.gone_before_us) if one.keep_s else one.gone_before_us
+
+
+def gone_us(kept: Mapping[Tier, Kept], tier: Tier) -> int:
+    """Retention has taken what the tier held before this; what came there since is not all."""
+    return kept.get(tier, _EVERYTHING).gone_before_us

@@ -114,7 +114,8 @@ def series_answer(device_id: str, answer: Answer) -> schemas_readings.SeriesAnsw
     """Windows or a chart."""
     return schemas_readings.SeriesAnswer(
         device_id, answer.window_us, answer.tier, optional_text(answer.from_us), answer.from_us, optional_text(answer.to_us),
-        answer.to_us, answer.raw_from_us, [schemas_readings.Series(one.sensor, one.unit, one.points) for one in answer.series],
+        answer.to_us, answer.raw_from_us, answer.known_from_us,
+        [schemas_readings.Series(one.sensor, one.unit, one.points) for one in answer.series],
     )  # fmt: skip
 
 

@@ -173,6 +173,8 @@ class SeriesAnswer(Struct):
 
     ``tier``: what the newest part was computed from. ``raw_from_us``: set where the answer needs raw readings that retention
     has taken; before it, percentiles and windows that are no whole minutes are missing, though coarser ones would be there.
+    ``known_from_us``: set where windows of the width asked are gone from every tier; they are missing before it, though wider
+    ones would be there.
     """
 
     device: DeviceId
@@ -183,6 +185,7 @@ class SeriesAnswer(Struct):
     to: Time | None
     to_us: TimeUs | None
     raw_from_us: TimeUs | None
+    known_from_us: TimeUs | None
     series: list[Series]
 
 

@@ -62,7 +62,11 @@ def _make_tiers(bind: sa.Connection) -> None:
         sa.Column("keep_s", _BIG, nullable=False, comment="0: for ever"),
         sa.Column("updated_us", _BIG, nullable=False),
         sa.Column("actor", sa.Text(), nullable=False, comment="settings: follows the recorder's settings until a person sets it"),
-    )
+        sa.Column(
+            "gone_before_us", _BIG, nullable=False, server_default=sa.text(str(-(2**63))),
+            comment="what is older retention has taken, though it be kept for longer now",
+        ),
+    )  # fmt: skip
     bind.execute(made.insert(), [{"tier": t, "keep_s": s, "updated_us": 0, "actor": "settings"} for t, s in KEPT_S.items()])
 
 
