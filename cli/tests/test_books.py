@@ -175,6 +175,11 @@ def test_more_retention_needs_no_question_less_does(cli: Any, api: Any, monkeypa
 
     count = len(api.asked("PUT", "retention"))
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    asked = len(api.requests)
+    for text in ("raw=1h", "raw=86399s", "day=200y"):
+        done = cli("retention", "set", text)
+        assert (done.status, "1d to 36500d, or forever" in done.err) == (Exit.USAGE, True), text
+    assert len(api.requests) == asked
     for argv in (["raw=7d"], ["day=10y"], ["raw=90d", "hour=1d"]):
         done = cli("retention", "set", *argv)
         assert (done.status, "deletes for good" in done.err) == (Exit.USAGE, True), argv

@@ -130,7 +130,25 @@ def test_a_plot_has_a_frame_a_sensor(cli: Any, api: Any, recorded: Any) -> None:
     assert cli("readings", "demo", "--plot", COLUMNS="60").status == 0
     assert api.requests[-1].query["points"] == ["120"]
     api.on("GET", "devices/demo/readings", windows(series=[]))
-    assert cli("readings", "demo", "--plot").status == Exit.NOT_SO
+    done = cli("readings", "demo", "--plot")
+    assert (done.status, "No readings." in done.err) == (Exit.NOT_SO, True)
+
+
+@pytest.mark.parametrize(
+    ("points", "only_texts"),
+    [([{"t": 0, "avg": None, "count": 3}], True), ([{"t": 0, "avg": 2.0, "count": 3}], False), ([], False)],
+)
+def test_text_has_no_plot(cli: Any, api: Any, points: list[Any], only_texts: bool) -> None:
+    said = "There are only text and objects. Leave --plot away"
+    chart = windows(window_us=None, series=[{"sensor": "name", "unit": None, "points": [{"t": 0, "value": "on"}]}])
+    api.on("GET", "devices/demo/readings", chart)
+    done = cli("readings", "demo", "--plot")
+    assert (done.status, said in done.err) == (Exit.NOT_SO, True)
+    empty = windows(series=[{"sensor": "name", "unit": None, "points": [{"t": 0, "p50": None}]}])
+    api.on("GET", "devices/demo/readings", empty, windows(series=[{"sensor": "name", "unit": None, "points": points}]))
+    done = cli("readings", "demo", "--plot", "--window", "1m", "--agg", "p50")
+    assert (done.status, said in done.err) == (Exit.NOT_SO, only_texts)
+    assert api.requests[-1].query["agg"] == ["avg,count"]
 
 
 def test_the_sim_and_what_it_says(cli: Any, api: Any, recorded: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,21 @@ def test_an_import_that_is_taken(cli: Any, api: Any, tmp_path: Path) -> None:
     assert request.body == file.read_bytes()
     assert request.query == {"unit": ["Cel"], "delimiter": ["\t"], "utc": ["true"]}
     assert cli("import", "demo", str(file), "--json").json == GOOD
+
+
+def test_a_packed_file_is_unpacked(cli: Any, api: Any, tmp_path: Path) -> None:
+    api.on("POST", "devices/demo/import", GOOD)
+    text = b"time,sensor,value\n1795338000,a,1\n1795338001,a,2\n"
+    file = tmp_path / "history.csv.gz"
+    file.write_bytes(gzip.compress(text))
+    assert cli("import", "demo", str(file), tty=True).status == 0
+    assert api.requests[-1].body == text
+    count = len(api.requests)
+    for cut in (gzip.compress(text)[:-9], gzip.compress(text)[:-1] + b"\xff", b"\x1f\x8b\x08\x00" + bytes(6) + b"\xff" * 20):
+        file.write_bytes(cut)
+        done = cli("import", "demo", str(file))
+        assert (done.status, str(file) in done.err) == (Exit.USAGE, True)
+    assert len(api.requests) == count
 
 
 def test_bad_lines_are_named_and_the_exit_status_says_it(cli: Any, api: Any, tmp_path: Path) -> None:

@@ -38,8 +38,20 @@ def test_the_next_window_that_people_use() -> None:
 
 
 def test_aggregates_by_name() -> None:
-    assert aggregates.parse_aggregates("avg,p50,avg,p99.9") == Asked(("avg", "p50", "p99.9"), (50.0, 99.9))
-    for bad in ("", "avg,", "median", "p", "p101", "p1.2.3", "p-1", "AVG", ",".join(f"p{n}" for n in range(11))):
+    assert aggregates.parse_aggregates("avg,p50,p99.9") == Asked(("avg", "p50", "p99.9"), (50.0, 99.9))
+    for bad in (
+        "",
+        "avg,",
+        "avg,avg",
+        "p50,avg,p50",
+        "median",
+        "p",
+        "p101",
+        "p1.2.3",
+        "p-1",
+        "AVG",
+        ",".join(f"p{n}" for n in range(11)),
+    ):
         with pytest.raises(BadWindow):
             aggregates.parse_aggregates(bad)
 
@@ -69,6 +81,24 @@ def test_a_sum_stops_at_the_largest_double() -> None:
     assert aggregates.exact_sum([-1e308] * 5) == -1.7976931348623157e308
     assert aggregates.exact_sum([1e308, 1e308, -1e308, -1e308, 1.0]) in (0.0, 1.0)
     assert aggregates.exact_sum([0.1] * 10) == 1.0
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
+def test_an_average_lies_between_lowest_and_highest(values: list[float]) -> None:
+    (point,) = aggregates.points([aggregates.of_numbers(0, values)], aggregates.parse_aggregates("avg,min,max"))
+    if point["avg"] is None:
+        assert abs(aggregates.exact_sum(values)) == 1.7976931348623157e308
+    else:
+        assert point["min"] <= point["avg"] <= point["max"]
+
+
+@pytest.mark.parametrize(
+    ("values", "average"),
+    [([1e308] * 5, 1e308), ([1.7976931348623157e308], 1.7976931348623157e308), ([1e308, 1.1e308], None), ([0.1] * 3, 0.1)],
+)
+def test_an_average_beyond_the_largest_sum_is_not_told(values: list[float], average: float | None) -> None:
+    windows = [aggregates.of_numbers(0, values), aggregates.joined(0, [aggregates.of_numbers(0, [value]) for value in values])]
+    assert [point["avg"] for point in aggregates.points(windows, aggregates.parse_aggregates("avg"))] == [average] * 2
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import zipfile
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,6 +193,31 @@ def test_what_is_no_such_file_is_refused_whole(data: bytes, shape: dict[str, Any
         read(data, **shape)
     assert caught.value.reason == reason
     assert str(caught.value)
+
+
+@pytest.mark.parametrize("part", [0, 1, 3])
+@pytest.mark.parametrize("name", ["gzip", "Parquet", "Arrow", "ZIP"])
+def test_a_file_of_another_format_is_called_by_its_name(name: str, part: int) -> None:
+    table, sink = pa.table({"time": [1, 2]}), io.BytesIO()
+    if name == "gzip":
+        sink.write(gzip.compress(LONG))
+    elif name == "Parquet":
+        pq.write_table(table, sink)
+    elif name == "Arrow":
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+    else:
+        with zipfile.ZipFile(sink, "w") as archive:
+            archive.writestr("sheet.xml", "")
+    with pytest.raises(BadFile, match=name) as caught:
+        read(sink.getvalue(), part=part)
+    assert caught.value.reason == "bad_encoding"
+
+
+@pytest.mark.parametrize("sensor", ["PAR1", "ARROW1", "PK", "P"])
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_header_may_begin_as_a_file_of_another_format(sensor: str, part: int) -> None:
+    assert readings(f"{sensor},time\n1,{T}\n".encode(), part=part) == [Reading(sensor, T_US, 1, None)]
 
 
 def test_other_bytes_in_one_line_cost_that_line() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simway_flask_app.downsampling import bucket_us, extremes, lttb, thinned
+from simway_flask_app.downsampling import bucket_us, extremes, lttb, minmax, thinned
 
 POINTS = st.lists(
     st.tuples(st.integers(0, 10**6), st.floats(-1e300, 1e300)), min_size=1, max_size=200, unique_by=lambda point: point[0]
@@ -39,16 +42,55 @@ def test_extremes_of_every_bucket_stay(points: list[tuple[int, float]], points_m
     assert width_us % multiple_us == 0
     assert places == sorted(set(places))
     assert len(places) <= points_max
-    for bucket in {t // width_us for t in times}:
-        inside = [value for t, value in points if t // width_us == bucket]
-        kept = [values[place] for place in places if times[place] // width_us == bucket]
+    assert {places[0], places[-1]} == {0, len(points) - 1}
+    of_bucket = [(t - times[0]) // width_us for t in times]
+    for bucket in set(of_bucket):
+        inside = [value for number, value in zip(of_bucket, values, strict=True) if number == bucket]
+        kept = [values[place] for place in places if of_bucket[place] == bucket]
         assert (min(kept), max(kept)) == (min(inside), max(inside))
 
 
-def test_windows_without_a_number_go_first() -> None:
-    points = [{"t": n, "avg": float(n % 3) if n % 2 else None} for n in range(40)]
-    for how in ("lttb", "minmax"):
-        kept = thinned(points, "avg", 10, how)
-        assert 0 < len(kept) <= 10
-        assert all(point["avg"] is not None for point in kept)
-    assert thinned(points, "avg", 40, "lttb") is points
+@given(POINTS, st.integers(4, 60))
+def test_minmax_uses_every_point_that_is_allowed(points: list[tuple[int, float]], points_max: int) -> None:
+    times, values = [t for t, _ in points], [v for _, v in points]
+    places = minmax(times, values, points_max)
+    assert places == sorted(set(places))
+    assert len(places) == min(points_max, len(points))
+    assert {0, len(points) - 1} <= set(places)
+    assert {min(values), max(values)} <= {values[place] for place in places}
+
+
+def test_four_points_are_the_ends_and_the_extremes() -> None:
+    values = [float(n % 7) for n in range(1000)]
+    values[400], values[600] = -9.0, 9.0
+    assert minmax(list(range(1000)), values, 4) == [0, 400, 600, 999]
+
+
+@pytest.mark.parametrize("how", ["lttb", "minmax"])
+def test_one_null_stays_in_each_gap(how: str) -> None:
+    points = [{"t": n, "avg": None if 30 <= n < 50 or n in (0, 70, 99) else float(n % 3)} for n in range(100)]
+    kept = thinned(points, "avg", 20, how)
+    assert len(kept) == 20
+    assert [point["t"] for point in kept if point["avg"] is None] == [30, 70]
+    assert (kept[0]["t"], kept[-1]["t"]) == (1, 98)
+    assert thinned(points, "avg", 100, how) is points
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-1e300, 1e300)), max_size=120),
+    st.integers(4, 30),
+    st.sampled_from(["lttb", "minmax"]),
+)
+def test_never_more_points_than_allowed_and_nulls_between_them_alone(
+    values: list[float | None], points_max: int, how: str
+) -> None:
+    points = [{"t": n, "avg": value} for n, value in enumerate(values)]
+    kept = thinned(points, "avg", points_max, how)
+    assert len(kept) <= points_max
+    if kept is points:
+        return
+    for before, after in pairwise([point["t"] for point in kept if point["avg"] is not None]):
+        between = [point for point in kept if before < point["t"] < after]
+        assert len(between) == (None in values[before:after])
+    numbers = [place for place, value in enumerate(values) if value is not None]
+    assert [point["t"] for point in (kept[0], kept[-1])] == [numbers[0], numbers[-1]] if numbers else not kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def test_bad_lines_are_named_up_to_a_hundred_and_all_counted(site: Site) -> None
 
 def test_what_cannot_be_read_is_refused_and_stores_nothing(site: Site) -> None:
     assert "save it as UTF-8" in problem(send(site, "time,a\n1,1\n".encode("utf-16")), 422, "bad_encoding")["detail"]
+    assert "unpack it first" in problem(send(site, gzip.compress(b"time,a\n1,1\n")), 422, "bad_encoding")["detail"]
     assert "time_column" in problem(send(site, b"when,a\n1,1\n"), 422, "bad_header")["detail"]
     problem(site.client.post(IMPORT, data=b"{}", content_type="application/json"), 415, "unsupported_media_type")
     problem(site.client.post(IMPORT, data=b"", content_type="text/csv; charset=latin-1"), 415, "bad_encoding")

@@ -98,6 +98,29 @@ def test_what_does_not_go_together_is_refused(site: Site, query: str, reason: st
     problem(site.client.get(f"{READINGS}?{query}"), 422, reason)
 
 
+def test_a_thinned_answer_keeps_its_gaps(site: Site) -> None:
+    site.measure("t", *(float(n) for n in range(20)), t_us=T_US)
+    site.measure("t", *(float(n) for n in range(20)), t_us=T_US + 60_000_000)
+    query = {"window": "1s", "fill": "null", "points": 12, "reduce": "minmax"}
+    points = site.client.get(READINGS, query_string=query).get_json()["series"][0]["points"]
+    assert len(points) == 12
+    assert [point["t"] - T_US for point in points if point["avg"] is None] == [20_000_000]
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        (f"{READINGS}?window=5s&agg=avg,min,avg", "'avg'"), (f"{EXPORT}?columns=time,value,time", "'time'"),
+        (f"{EXPORT}?columns=", "columns"), (f"{API}/export?columns=unit,unit", "'unit'"), (f"{API}/export?columns=", "columns"),
+        (f"{READINGS}?window=5s&agg=", "agg"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_twice_or_not_at_all_is_named(site: Site, url: str, named: str) -> None:
+    response = site.client.get(url)
+    assert response.status_code == 422
+    assert named in str(response.get_json()["errors"])
+
+
 # --- exports -----------------------------------------------------------------------------------------------------------
 
 

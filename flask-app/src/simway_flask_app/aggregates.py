@@ -75,8 +75,10 @@ def nice_window_us(least_us: int) -> int:
 
 
 def parse_aggregates(text: str) -> Asked:
-    """``avg,min,p95`` and the like; what comes twice is said once. Raises ``BadWindow``."""
-    names = tuple(dict.fromkeys(text.split(",")))
+    """``avg,min,p95`` and the like, each once. Raises ``BadWindow``."""
+    names = tuple(text.split(","))
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise BadWindow(f"agg names {twice!r} twice")
     ranks = tuple(_rank(name) for name in names if name not in _SIMPLE)
     if len(ranks) > RANKS_MAX:
         raise BadWindow(f"at most {RANKS_MAX} percentiles in one question")
@@ -131,7 +133,12 @@ def joined(start_us: int, parts: Sequence[Summary]) -> Summary:
 
 
 def _average(window: Summary) -> float | None:
-    return None if window.total is None else window.total / window.number
+    """Between lowest and highest; None where the sum stopped at the largest double, unless all values are the same."""
+    if window.total is None or window.low is None or window.high is None:
+        return None
+    if abs(window.total) >= _SUM_MAX and window.low != window.high:
+        return None
+    return min(max(window.total / window.number, window.low), window.high)
 
 
 _SIMPLE: dict[str, Callable[[Summary], Value | None]] = {

@@ -12,7 +12,18 @@ from typing import NamedTuple
 
 RECORD_MAX_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
-_OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+_UTF_8 = "save it as UTF-8"
+_CSV_ONLY = "only CSV can be imported: export it with format=csv, or convert it"
+_OTHER_FILES = {
+    b"\xff\xfe": f"UTF-16: {_UTF_8}",
+    b"\xfe\xff": f"UTF-16: {_UTF_8}",
+    b"\x00\x00\xfe\xff": f"UTF-32: {_UTF_8}",
+    b"\x1f\x8b": "packed with gzip: unpack it first (gunzip), or give it to 'simway import', which does so",
+    b"PAR1\x15": f"Parquet, and {_CSV_ONLY}",
+    b"ARROW1\x00": f"Arrow, and {_CSV_ONLY}",
+    b"PK\x03\x04": f"a ZIP archive or a spreadsheet, and {_CSV_ONLY}",
+}
+"""By their first bytes, what is no CSV in UTF-8. A header may begin with PAR1, the name of a sensor: Parquet goes on with 15."""
 
 
 class BadFile(Exception):
@@ -57,10 +68,10 @@ class Splitter:
         self._begun = self._skipping = False
 
     def add(self, data: bytes) -> None:
-        """Takes the next bytes. Raises ``BadFile`` for those of another encoding."""
+        """Takes the next bytes. Raises ``BadFile`` for those of another encoding or format."""
         data = self._rest + data
         if not self._begun:
-            if len(data) < 4 and data[:1] in (b"\xef", b"\xff", b"\xfe", b"\x00"):
+            if any(len(data) < len(mark) and mark.startswith(data) for mark in (_BOM, *_OTHER_FILES)):
                 self._rest = data
                 return
             data = _without_mark(data)
@@ -116,7 +127,7 @@ class Splitter:
 
 
 def _without_mark(data: bytes) -> bytes:
-    for mark, name in _OTHER_BOMS.items():
+    for mark, what in _OTHER_FILES.items():
         if data.startswith(mark):
-            raise BadFile("bad_encoding", f"the file is {name}: save it as UTF-8")
+            raise BadFile("bad_encoding", f"the file is {what}")
     return data.removeprefix(_BOM)

@@ -49,6 +49,11 @@ def none_text(args: Arguments) -> str:
     return f"No readings. 'simway readings {args.device} --latest' shows which sensors there are, and their newest time."
 
 
+def texts_text(args: Arguments) -> str:
+    """What to do about readings that have no plot."""
+    return f"There are only text and objects. Leave --plot away: 'simway readings {args.device}' lists them."
+
+
 def aggregates(args: Arguments) -> list[str]:
     """What each window is to say, in order."""
     return [name.strip() for name in (args.agg or "avg,min,max").split(",") if name.strip()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import IO, Any
 
 from simway_cli.client import device_path
 from simway_cli.csv_parts import Part, bounded_lines, parts
@@ -18,6 +21,8 @@ from simway_cli.table import Cell, Column
 
 COUNTS = ("lines", "readings", "stored", "duplicate", "conflict", "refused", "empty")
 BAD_SHOWN = 20
+GZIP = b"\x1f\x8b"
+"""The first bytes of a packed file (RFC 1952, 2.3.1)."""
 FLAGS = {"text": "--text", "open_end": "--open-end", "utc": "--utc-times"}
 
 
@@ -40,7 +45,7 @@ def add(where: Any) -> None:
         ],
     )
     parser.add_argument("device", metavar="DEVICE")
-    parser.add_argument("file", metavar="FILE", help="'-' for standard input")
+    parser.add_argument("file", metavar="FILE", help="may be packed with gzip; '-' for standard input, unpacked")
     columns = parser.add_argument_group("columns, by their names in the header")
     columns.add_argument("--time-column", metavar="NAME", help="when (default time)")
     columns.add_argument("--sensor-column", metavar="NAME", help="which sensor (default sensor)")
@@ -92,7 +97,7 @@ def _flag(on: bool) -> str | None:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def _opened(name: str) -> Iterator[IO[bytes]]:
     if name == "-":
         yield sys.stdin.buffer
         return
@@ -101,20 +106,34 @@ def _opened(name: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise Usage(f"{name}: {error.strerror}", hint="Name a CSV file, or '-' for standard input.") from error
     with file:
-        yield file
+        if _first_bytes(name, file) != GZIP:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield unpacked
 
 
-def _size(file: BinaryIO) -> int:
+def _first_bytes(name: str, file: BufferedReader) -> bytes:
+    try:
+        return file.peek(len(GZIP))[: len(GZIP)]
+    except OSError as error:
+        raise Usage(f"{name}: {error.strerror}", hint="Name a CSV file, or '-' for standard input.") from error
+
+
+def _size(file: IO[bytes]) -> int:
+    """0 where nobody knows it before the end."""
+    if isinstance(file, gzip.GzipFile):
+        return 0
     try:
         return os.fstat(file.fileno()).st_size
     except OSError:
         return 0
 
 
-def _parts(name: str, file: BinaryIO) -> Iterator[Part]:
+def _parts(name: str, file: IO[bytes]) -> Iterator[Part]:
     try:
         yield from parts(bounded_lines(file))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise Usage(
             f"{name}: {error}", hint="Is this a CSV file? What came before is in; give it again when it is put right."
         ) from error

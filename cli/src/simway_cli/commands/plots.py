@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simway_cli import charts
 from simway_cli.client import device_path
-from simway_cli.commands.asking import HOUR_US, aggregates, none_text, point_us, window_query
+from simway_cli.commands.asking import HOUR_US, aggregates, none_text, point_us, texts_text, window_query
 from simway_cli.errors import CliError, Exit
 from simway_cli.parsing import Arguments, Run, time_range
 
@@ -33,7 +33,8 @@ def plot(run: Run, args: Arguments) -> Exit:
         return Exit.OK
     drawable = [series for series in body["series"] if _numbers(series, names)]
     if not drawable:
-        raise CliError("nothing to plot: no numbers in this time range", exit_=Exit.NOT_SO, hint=none_text(args))
+        hint = texts_text(args) if _texts(run, args, body, query) else none_text(args)
+        raise CliError("nothing to plot: no numbers in this time range", exit_=Exit.NOT_SO, hint=hint)
     _draw(run, args, drawable, names)
     left_out = [series["sensor"] for series in body["series"] if series not in drawable] + [
         series["sensor"] for series in drawable[charts.FRAMES_MAX :]
@@ -45,6 +46,15 @@ def plot(run: Run, args: Arguments) -> Exit:
 
 def _numbers(series: Any, names: Sequence[str]) -> bool:
     return any(isinstance(point.get(name), (int, float)) for point in series["points"] for name in names)
+
+
+def _texts(run: Run, args: Arguments, body: Any, query: Mapping[str, Any]) -> bool:
+    """Whether there are readings that are no numbers. Windows of them have a count and no average."""
+    if args.window is None:
+        return any(series["points"] for series in body["series"])
+    counted = run.client.get(device_path(args.device, "readings"), {**query, "agg": "avg,count", "fill": "none"})
+    points = [point for series in counted["series"] for point in series["points"]]
+    return any(point["count"] and point["avg"] is None for point in points)
 
 
 def _draw(run: Run, args: Arguments, drawable: Sequence[Any], names: Sequence[str]) -> None:

@@ -14,6 +14,8 @@ from simway_cli.times import SECOND_US, duration_text, duration_us
 
 TIERS = ("raw", "minute", "hour", "day")
 FOR_EVER = ("forever", "0")
+KEEP_MIN_S, KEEP_MAX_S = 86_400, 36_500 * 86_400
+"""What the server takes (docs/store.md)."""
 _WHAT = {"raw": "every reading", "minute": "windows of a minute", "hour": "windows of an hour", "day": "windows of a day"}
 
 
@@ -64,9 +66,12 @@ def change(text: str) -> Change:
     if span in FOR_EVER:
         return Change(tier, 0)
     try:
-        return Change(tier, duration_us(span) // SECOND_US)
+        keep_s = duration_us(span) // SECOND_US
     except Usage as error:
         raise argparse.ArgumentTypeError(f"{error}. {error.hint}") from error
+    if not KEEP_MIN_S <= keep_s <= KEEP_MAX_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: a tier is kept for 1d to {KEEP_MAX_S // 86_400}d, or forever")
+    return Change(tier, keep_s)
 
 
 def keep_text(keep_s: int) -> str:

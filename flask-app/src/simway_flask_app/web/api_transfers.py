@@ -73,7 +73,7 @@ def _export(devices: Sequence[str] | None, name: str, query: schemas_readings.Ex
     store = services().store
     for device in devices or ():
         store.device(device_id(device))
-    columns = tuple(dict.fromkeys(query.columns.split(","))) if query.columns else ()
+    columns = _columns(query.columns)
     response = Response(mimetype="application/gzip" if query.compress == "gzip" else MEDIA_TYPES[query.format])
     suffix = query.format + (".gz" if query.compress == "gzip" else "")
     response.headers["Content-Disposition"] = f'attachment; filename="readings-{name}.{suffix}"'
@@ -94,6 +94,14 @@ def _export(devices: Sequence[str] | None, name: str, query: schemas_readings.Ex
         transfer.end()
         raise
     return response
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    columns = tuple(text.split(",")) if text else ()
+    if twice := next((name for place, name in enumerate(columns) if name in columns[:place]), None):
+        errors = [FieldError("query.columns", f"names {twice!r} twice")]
+        raise Problem(422, "bad_request", "A query parameter does not fit; see errors.", errors=errors)
+    return columns
 
 
 def _begun(items: Iterator[_T]) -> Iterator[_T]:

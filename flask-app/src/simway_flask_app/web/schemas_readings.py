@@ -47,7 +47,7 @@ class ReadingsQuery(Struct, forbid_unknown_fields=True):
         Meta(
             max_length=limits.AGGREGATES_MAX_CHARS,
             pattern=r"^(avg|min|max|sum|count|first|last|p[0-9.]{1,6})(,(avg|min|max|sum|count|first|last|p[0-9.]{1,6}))*$",
-            description="what to say of each window, by commas: avg min max sum count first last, or percentiles as p50, p99.9",
+            description="of each window, each once, by commas: avg min max sum count first last, percentiles as p50, p99.9",
         ),
     ] = "avg"
     fill: Annotated[
@@ -78,14 +78,17 @@ class ExportQuery(Struct, forbid_unknown_fields=True):
     sensor: _Sensors = []
     from_: TimeParameter | None = field(name="from", default=None)
     to: TimeParameter | None = None
-    columns: Annotated[
-        str,
-        Meta(
-            max_length=limits.AGGREGATES_MAX_CHARS,
-            pattern=r"^$|^(device|sensor|time|t_us|value|kind|unit)(,(device|sensor|time|t_us|value|kind|unit))*$",
-            description="of device sensor time t_us value kind unit, by commas; empty means all that the format needs",
-        ),
-    ] = ""
+    columns: (
+        Annotated[
+            str,
+            Meta(
+                max_length=limits.AGGREGATES_MAX_CHARS,
+                pattern=r"^(device|sensor|time|t_us|value|kind|unit)(,(device|sensor|time|t_us|value|kind|unit))*$",
+                description="of device sensor time t_us value kind unit, each once, by commas; else all that the format needs",
+            ),
+        ]
+        | None
+    ) = None
     compress: Annotated[Literal["none", "gzip"], Meta(description="gzip: the file itself, .csv.gz or .ndjson.gz")] = "none"
 
 
