@@ -97,7 +97,7 @@ def _flag(on: bool) -> str | None:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
+def _opened(name: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
     if name == "-":
         yield sys.stdin.buffer
         return
@@ -120,7 +120,7 @@ def _first_bytes(name: str, file: BufferedReader) -> bytes:
         raise Usage(f"{name}: {error.strerror}", hint="Name a CSV file, or '-' for standard input.") from error
 
 
-def _size(file: IO[bytes]) -> int:
+def _size(file: IO[bytes] | gzip.GzipFile) -> int:
     """0 where nobody knows it before the end."""
     if isinstance(file, gzip.GzipFile):
         return 0
@@ -130,7 +130,7 @@ def _size(file: IO[bytes]) -> int:
         return 0
 
 
-def _parts(name: str, file: IO[bytes]) -> Iterator[Part]:
+def _parts(name: str, file: IO[bytes] | gzip.GzipFile) -> Iterator[Part]:
     try:
         yield from parts(bounded_lines(file))
     except (ValueError, OSError, EOFError, zlib.error) as error:
