@@ -103,8 +103,8 @@ def test_a_new_device_by_rest_and_its_first_reading(front: Front, api: Api) -> N
     modem.wait_ready()
     latest = wait_for(lambda: api.latest(device), QUERYABLE_WITHIN_S, lambda: f"a reading of {device}\n{modem.tail()}")
     assert latest
-    shown = api.device(device)
-    assert shown["session"]["attached"] is True
+    session = wait_for(lambda: api.device(device)["session"], QUERYABLE_WITHIN_S, "its session is shown")
+    assert session["attached"] is True
     assert api.call("POST", "devices", {"id": device}).status == 409
 
 
