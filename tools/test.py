@@ -18,8 +18,8 @@ from junit import Counts, counts
 from local import ROOT, VAR
 
 UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "cli", "bench", "tests/repo")
-SIDE_BY_SIDE = ("-n", "4", "--dist", "loadgroup")
-"""Tests of one platform stay together, in their order. Four at once on two cores: they wait more than they work."""
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
+"""Tests of one platform stay together, in their order; two platforms run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
