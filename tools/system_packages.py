@@ -1,4 +1,6 @@
-"""Debian packages that the tests use: installed by ``make test`` where it may (root), named where it may not."""
+"""What the tests need beside locked Python packages: Debian packages, installed where it may (root) and named where it may not,
+and pyscard, which has to be compiled against one of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from local import ROOT
 
 
 def _postgres() -> bool:
@@ -73,6 +77,12 @@ def _without_a_cluster_of_its_own() -> None:
         NO_CLUSTER.write_text("create_main_cluster = false\n")
 
 
+def _pyscard() -> list[str]:
+    """Compiles pyscard where it is missing; the line to type where that did not work."""
+    done = subprocess.run([str(ROOT / "tools" / "bootstrap"), "card"], cwd=ROOT, check=False)
+    return ["pyscard: tools/bootstrap card"] if done.returncode else []
+
+
 def ensure() -> list[str]:
     """Installs what is missing; what is still missing then, with the line to type, is returned. Blocks, minutes at worst."""
     missing = [need for need in NEEDS if not need.present()]
@@ -83,4 +93,5 @@ def ensure() -> list[str]:
         for need in missing:
             package = next(filter(_known, need.packages), need.packages[0])
             _apt("install", "-y", "--no-install-recommends", package)
-    return [f"{need.what}: sudo apt-get install {need.packages[0]}" for need in NEEDS if not need.present()]
+    absent = [f"{need.what}: sudo apt-get install {need.packages[0]}" for need in NEEDS if not need.present()]
+    return absent + _pyscard()

@@ -37,12 +37,6 @@ class Result:
         return f"  {self.stage:<9} {tests}  {self.seconds:>6.1f} s  {'ok' if self.ok else 'FAILED'}"
 
 
-def pyscard() -> list[str]:
-    """Compiles pyscard where it is missing; the line to type where that did not work."""
-    done = subprocess.run([str(ROOT / "tools" / "bootstrap"), "card"], cwd=ROOT, check=False)
-    return ["pyscard: tools/bootstrap card"] if done.returncode else []
-
-
 def check() -> Result:
     """``make check``, counted as one test."""
     begin = time.monotonic()
@@ -104,7 +98,7 @@ def main() -> None:
     chosen = sys.argv[1:] or list(STAGES)
     if unknown := set(chosen) - set(STAGES):
         sys.exit(f"simway: no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
-    absent = system_packages.ensure() + pyscard()
+    absent = system_packages.ensure()
     results = []
     for stage in chosen:
         print(f"\n--- {stage}", flush=True)
