@@ -148,6 +148,62 @@ def test_appended_records_stay_in_order_and_are_told_when_durable(log):
     run(scenario)
 
 
+def test_a_patient_record_goes_with_a_hurried_one_in_order_and_in_one_append(log):
+    async def scenario():
+        sizes = []
+        append = log.append
+        log.append = lambda topic, partition, records: sizes.append(len(records)) or append(topic, partition, records)
+        appender = Appender(log, asyncio.get_running_loop(), "device-events")
+        durable = []
+        appender.add(None, b"sent", lambda: durable.append("sent"), patience_s=3600)
+        appender.add(None, b"received", patience_s=3600)
+        await asyncio.sleep(0)
+        assert (sizes, appender.waiting) == ([], 2)
+        appender.add(None, b"result", lambda: durable.append("result"))
+        await soon(lambda: not appender.waiting)
+        assert (sizes, durable) == ([3], ["sent", "result"])
+        assert values(log, "device-events") == [b"sent", b"received", b"result"]
+
+    run(scenario)
+
+
+def test_a_patient_record_goes_alone_when_its_patience_is_over_and_at_the_end(log):
+    async def scenario():
+        appender = Appender(log, asyncio.get_running_loop(), "device-events")
+        appender.add(None, b"0", patience_s=0.01)
+        await soon(lambda: not appender.waiting)
+        appender.add(None, b"1", patience_s=3600)
+        await appender.close(DEADLINE_S)
+        assert values(log, "device-events") == [b"0", b"1"]
+
+    run(scenario)
+
+
+def test_a_patient_record_waits_no_longer_than_the_most_hurried_before_it(log):
+    async def scenario():
+        appender = Appender(log, asyncio.get_running_loop(), "device-events")
+        appender.add(None, b"0", patience_s=0.01)
+        appender.add(None, b"1", patience_s=3600)
+        await soon(lambda: not appender.waiting)
+        assert values(log, "device-events") == [b"0", b"1"]
+
+    run(scenario)
+
+
+def test_patient_records_that_an_outage_brought_back_go_as_soon_as_it_is_over(log):
+    async def scenario():
+        appender = Appender(log, asyncio.get_running_loop(), "device-events")
+        log.outage = "no broker"
+        appender.add(None, b"0", patience_s=0.001)
+        await soon(lambda: appender.failing)
+        appender.add(None, b"1", patience_s=3600)
+        log.outage = None
+        await soon(lambda: not appender.waiting)
+        assert values(log, "device-events") == [b"0", b"1"]
+
+    run(scenario)
+
+
 def test_an_outage_delays_and_loses_nothing_while_there_is_room(log):
     async def scenario():
         appender = Appender(log, asyncio.get_running_loop(), "device-events", records_max=3)

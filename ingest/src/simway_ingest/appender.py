@@ -1,7 +1,8 @@
 """Records that go to the log beside the readings: dead letters, events of devices. Bounded, in order, tried again.
 
-One append is under way at a time; what comes meanwhile waits and goes together. When the log is away the same records are
-tried again with back-off, so a record may turn up twice; its readers are idempotent.
+One append is under way at a time; what comes meanwhile waits and goes together. A record that is in no hurry may wait for one
+that is: each append costs the log a disk flush, and a hurried record that comes during one waits for it. When the log is away
+the same records are tried again with back-off, so a record may turn up twice; its readers are idempotent.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class Appender:
         self._records_max = records_max
         self._waiting: deque[_Item] = deque()
         self._under_way: list[_Item] = []
-        self._scheduled = False
+        self._due_s = self._not_before_s = 0.0
+        """When the first of those that wait is to go, and until when a log that was away is left alone (the loop's clock)."""
+        self._rings_s = 0.0
+        self._handle: asyncio.Handle | None = None
         self._alone = 0
         self._backoff_s = 0.0
         self._idle: asyncio.Event | None = None
@@ -51,16 +55,21 @@ class Appender:
         self.trouble = ""
         """Why the newest append failed; empty after one that did not."""
 
-    def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False) -> bool:
+    def add(
+        self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False,
+        patience_s: float = 0.0,
+    ) -> bool:  # fmt: skip
         """Queues a record; ``durable`` is called on the loop once the log has it. False, and counted: the queue is full.
 
-        ``always`` takes it even then, for what is bounded by other means.
+        ``always`` takes it even then, for what is bounded by other means. ``patience_s``: so long it may wait for another.
         """
         if not always and len(self._waiting) + len(self._under_way) >= self._records_max:
             self._lose("full")
             return False
+        due_s = self._loop.time() + patience_s
+        self._due_s = min(self._due_s, due_s) if self._waiting else due_s
         self._waiting.append(_Item(key, value, durable))
-        self._schedule(0.0)
+        self._schedule()
         return True
 
     @property
@@ -77,20 +86,24 @@ class Appender:
         """Waits until all is durable, at most ``deadline_s``."""
         if self.waiting:
             self._idle = asyncio.Event()
+            self._due_s = 0.0
+            self._schedule()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), deadline_s)
 
-    def _schedule(self, delay_s: float) -> None:
-        if self._scheduled or self._under_way:
+    def _schedule(self) -> None:
+        if self._under_way or not self._waiting:
             return
-        self._scheduled = True
-        if delay_s:
-            self._loop.call_later(delay_s, self._append)
-        else:
-            self._loop.call_soon(self._append)
+        rings_s = max(self._due_s, self._not_before_s)
+        if self._handle is not None:
+            if self._rings_s <= rings_s:
+                return
+            self._handle.cancel()
+        self._rings_s, delay_s = rings_s, rings_s - self._loop.time()
+        self._handle = self._loop.call_later(delay_s, self._append) if delay_s > 0 else self._loop.call_soon(self._append)
 
     def _append(self) -> None:
-        self._scheduled = False
+        self._handle = None
         size = 0
         limit = 1 if self._alone else APPEND_MAX_RECORDS
         for item in islice(self._waiting, limit):
@@ -106,6 +119,7 @@ class Appender:
     def _finish(self, future: Future[int]) -> None:
         items, self._under_way = self._under_way, []
         error = future.exception()
+        self._due_s = 0.0 if error is not None else self._due_s
         self.trouble = "" if error is None else str(error) or type(error).__name__
         if error is None:
             self._backoff_s = 0.0
@@ -116,8 +130,9 @@ class Appender:
         else:
             self._waiting.extendleft(reversed(items))
             self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_MIN_S), BACKOFF_MAX_S)
+            self._not_before_s = self._loop.time() + self._backoff_s
         if self._waiting:
-            self._schedule(self._backoff_s)
+            self._schedule()
         elif self._idle is not None:
             self._idle.set()
 

@@ -37,6 +37,8 @@ from simway_udp_server.traces import Traces
 
 NO_COMMAND = bytes(16)
 """The command id of an inventory that nobody asked for."""
+PROGRESS_PATIENCE_S = 0.05
+"""So long may SENT and RECEIVED wait for the RESULT of a quick command, which then waits for no append but its own."""
 _REASON_MAX_CHARS = 200
 _OUTCOMES = frozenset(outcome.value for outcome in ResultOutcome)
 
@@ -195,7 +197,7 @@ class Exchange:
         if event.command_id != NO_COMMAND:
             said = _said(event, evidence, now_us)
             self.commands.note(said, now_us)
-            self._publish(said, durable)
+            self._publish(said, durable, PROGRESS_PATIENCE_S if event.event in ("sent", "received") else 0.0)
 
     def _settle(self, session_id: bytes, command_id: bytes, what: str) -> None:
         self.endpoint.settle(session_id, command_id, what)
@@ -260,9 +262,10 @@ class Exchange:
                     CommandEvent(message.device, message.command_id, "expired", GATEWAY, 0, now_us, counter=message.counter)
                 )
 
-    def _publish(self, event: DeviceEvent, durable: Callable[[], None] | None = None) -> None:
+    def _publish(self, event: DeviceEvent, durable: Callable[[], None] | None = None, patience_s: float = 0.0) -> None:
         """Results and closings always find room: a device has one command outstanding and waits until they are logged."""
-        self._events.add(event.device.encode(), messages.encode(event), durable, always=durable is not None)
+        always = durable is not None
+        self._events.add(event.device.encode(), messages.encode(event), durable, always=always, patience_s=patience_s)
 
 
 def _count(totals: dict[str, int], name: str) -> None:
