@@ -63,12 +63,12 @@ RETRY_MAX_S = 5.0
 
 _C = commands_table.c
 LOOK = select(
+    exists().where(UNSEALED).label("unsealed"),
+    exists().where(CANCELLING).label("cancelling"),
     or_(
-        exists().where(UNSEALED),
         exists().where((_C.state == State.QUEUED.value) & (_C.expires_us < bindparam("late_us", type_=BigInteger))),
         exists().where(HAS_TURN & (_C.answer_by_us < bindparam("now_us", type_=BigInteger))),
-        exists().where(CANCELLING),
-    ).label("work"),
+    ).label("overdue"),
     exists(select(outbox_table.c.id)).label("waiting"),
 )
 """Whether anything is to be done: asked at every idle round, so it must never read all of the commands."""
@@ -158,13 +158,13 @@ class Dispatcher:
         while True:
             with self._store.reading() as connection:
                 rows = outbox.waiting(connection, ROWS_MAX)
-            if not rows:
-                return moved
             for run in self._runs(rows):
                 self._publish(run)
                 with self._store.transaction() as connection:
                     outbox.remove(connection, [row.id for row in run])
             moved += len(rows)
+            if len(rows) < ROWS_MAX:
+                return moved
 
     def _publish(self, run: Sequence[OutboxRow]) -> None:
         topic = run[0].topic
@@ -257,10 +257,24 @@ class Dispatcher:
         moves = {record.partition: (self._next[record.partition], record.offset + 1) for record in records}
         with self._store.deciding() as connection:
             positions.advance(connection, self._follower, moves)
-            for record in records:
-                self._apply(connection, record, now_us)
+            if not self._apply_together(connection, records, now_us):
+                for record in records:
+                    self._apply(connection, record, now_us)
         self._next |= {partition: after for partition, (_, after) in moves.items()}
         self.newest_us = max(record.appended_us for record in records)
+
+    def _apply_together(self, connection: Connection, records: Sequence[Record], now_us: int) -> bool:
+        """Applies all events under one savepoint; False, and nothing happened, where one of them cannot be."""
+        try:
+            events = [decode(TOPIC, record.value) for record in records]
+            with connection.begin_nested():
+                for event in events:
+                    self._events.apply(connection, event, now_us)
+        except (BadMessage, DBAPIError) as error:
+            if isinstance(error, DBAPIError) and (error.connection_invalidated or is_passing(error.orig or error)):
+                raise
+            return False
+        return True
 
     def _apply(self, connection: Connection, record: Record, now_us: int) -> None:
         """Applies one event. One that cannot be applied goes to the dead letters: it must not stop every other device."""
@@ -299,26 +313,24 @@ class Dispatcher:
     def _work(self, *, caught_up: bool) -> None:
         """Overdue, cancel, seal, then the outbox: looked for by one query, so that an idle round takes no lock."""
         now_us = self._now_us()
-        work, waiting = self._has_work(now_us)
-        if work:
-            self._decide(now_us, caught_up=caught_up)
-        if work or waiting:
-            self.publish()
-
-    def _decide(self, now_us: int, *, caught_up: bool) -> None:
-        with self._store.deciding() as connection:
-            if caught_up:
-                self._expire(connection, now_us)
-            for row in commands.to_cancel(connection, ROWS_MAX):
-                self._seal_cancel(connection, row, now_us)
-            for row in commands.to_seal(connection, ROWS_MAX):
-                self._seal(connection, row, now_us)
-
-    def _has_work(self, now_us: int) -> tuple[bool, bool]:
-        """Whether something is to be sealed, cancelled or given up; whether something waits in the outbox."""
         with self._store.reading() as connection:
             found = connection.execute(LOOK, {"now_us": now_us, "late_us": now_us - EXPIRE_GRACE_US}).one()
-        return bool(found.work), bool(found.waiting)
+        work = found.unsealed or found.cancelling or found.overdue
+        if work:
+            self._decide(found, now_us, caught_up=caught_up)
+        if work or found.waiting:
+            self.publish()
+
+    def _decide(self, found: Any, now_us: int, *, caught_up: bool) -> None:
+        """What ends here lets the device's next command be sealed, so that is looked for in any case."""
+        with self._store.deciding() as connection:
+            if found.overdue and caught_up:
+                self._expire(connection, now_us)
+            if found.cancelling:
+                for row in commands.to_cancel(connection, ROWS_MAX):
+                    self._seal_cancel(connection, row, now_us)
+            for row in commands.to_seal(connection, ROWS_MAX):
+                self._seal(connection, row, now_us)
 
     def _expire(self, connection: Connection, now_us: int) -> None:
         for row in commands.overdue(connection, now_us, now_us - EXPIRE_GRACE_US, ROWS_MAX):

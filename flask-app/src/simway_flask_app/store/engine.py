@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import psycopg
 from simway_backbone import sqlite_dbapi
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, TimeoutError
 
 from simway_flask_app.store import dialect
 from simway_flask_app.store.port import StoreError, StoreUnavailable
@@ -46,17 +48,21 @@ class Database:
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = _sqlite(parsed, pool_size) if self.is_sqlite else _postgres(parsed, pool_size, name)
+        self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading; each statement sees the newest committed state."""
-        with errors(), self.engine.connect() as connection:
+        """A connection for reading; each statement sees the newest committed state.
+
+        No transaction is opened: on PostgreSQL each would cost two more round trips than the statement itself.
+        """
+        with errors(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection for reading; all statements see the state of one moment."""
-        with self.read() as connection:
+        with errors(), self.engine.connect() as connection:
             begin = "BEGIN" if self.is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
             connection.exec_driver_sql(begin)
             yield connection
@@ -128,7 +134,30 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
 
 
 def _postgres(url: URL, pool_size: int, name: str) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"), pool_size=pool_size, max_overflow=10, pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True, connect_args=_POSTGRES_ARGUMENTS | {"application_name": name},
+        connect_args=_POSTGRES_ARGUMENTS | {"application_name": name},
     )  # fmt: skip
+    event.listen(engine, "checkout", _replace_if_ended)
+    return engine
+
+
+def _replace_if_ended(connection: Any, *_: object) -> None:
+    """Raises ``InvalidatePoolError``, on which the pool connects anew, where the server has ended a pooled connection.
+
+    A server that ends one says so, so its socket has something to read, as none has otherwise: one look without a round trip,
+    where SQLAlchemy's ``pool_pre_ping`` sends a statement ahead of every other.
+    """
+    if not connection.closed and not _has_news(connection.fileno()):
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise InvalidatePoolError(str(error)) from error
+
+
+def _has_news(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))

@@ -26,7 +26,13 @@ _HEAD_ID = 1
 _MARK = "a"
 _LOCK = select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == _HEAD_ID).with_for_update()
 _INSERT = insert(audit_trail)
-_ADVANCE = update(audit_head).where(audit_head.c.id == _HEAD_ID).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
+_ADVANCE = (
+    update(audit_head)
+    .where(audit_head.c.id == _HEAD_ID, audit_head.c.seq == bindparam("old_seq"), audit_head.c.hash == bindparam("old_hash"))
+    .values(seq=bindparam("new_seq"), hash=bindparam("new_hash"))
+)
+_KNOWN = "simway_trail_head"
+"""The execution option of a connection that holds the head as it last saw it: whoever has the turn need not ask again."""
 
 
 class AuditTrail:
@@ -67,7 +73,9 @@ def deciding(database: Database) -> Iterator[Connection]:
 
 def lock(connection: Connection) -> Head:
     """Takes the turn to write until the transaction ends; the head."""
-    return Head(*connection.execute(_LOCK).one())
+    head = Head(*connection.execute(_LOCK).one())
+    connection.execution_options(**{_KNOWN: head})
+    return head
 
 
 def append(
@@ -75,11 +83,17 @@ def append(
     detail: Mapping[str, Any] | None = None,
 ) -> int:  # fmt: skip
     """Adds an entry; gives its number. It stands once the transaction of ``connection`` is committed."""
-    head = lock(connection)
-    entry = Entry(head.seq + 1, now_us, kind, device, actor, subject, trail.detail_text(detail or {}))
-    made = trail.chain(head.hash, entry)
+    text = trail.detail_text(detail or {})
+    head = connection.get_execution_options().get(_KNOWN) or lock(connection)
+    while True:
+        entry = Entry(head.seq + 1, now_us, kind, device, actor, subject, text)
+        made = trail.chain(head.hash, entry)
+        move = {"old_seq": head.seq, "old_hash": head.hash, "new_seq": entry.seq, "new_hash": made}
+        if connection.execute(_ADVANCE, move).rowcount == 1:
+            break
+        head = lock(connection)  # what was known was undone with a savepoint, or is of a transaction before
     connection.execute(_INSERT, entry._asdict() | {"hash": made})
-    connection.execute(_ADVANCE, {"new_seq": entry.seq, "new_hash": made})
+    connection.execution_options(**{_KNOWN: Head(entry.seq, made)})
     return entry.seq
 
 
