@@ -10,8 +10,9 @@ from simway_protocol.udp.downlink import Downlink, Timers
 from simway_protocol.udp.flight import Flight, Pacer, subtract
 from simway_protocol.udp.frames import Type
 from simway_protocol.udp.limiter import Limiter
+from simway_protocol.udp.queueing import QueueGauge
 from simway_protocol.udp.replay import WINDOW, ReplayWindow
-from simway_protocol.udp.timing import RTO_MAX_US, RTO_MIN_US, WINDOW_MAX, RttEstimator, backoff_us
+from simway_protocol.udp.timing import REBASE_US, ROUND_SAMPLES, RTO_MAX_US, RTO_MIN_US, WINDOW_MAX, RttEstimator, backoff_us
 
 
 @given(st.lists(st.integers(1, 300) | st.integers(2**62, 2**64 - 1)))
@@ -58,14 +59,16 @@ def test_subtracting_ranges_subtracts_sets(ranges, gone):
 def test_a_frame_overtaken_by_others_is_due_again():
     flight, rtt = Flight(), RttEstimator()
     rtt.sample(100_000)
-    for seq in range(1, 11):
+    for seq in range(1, 12):
         flight.add(b"", [(seq, seq)], 0)
     for frame in flight.due(0):
-        flight.sent(frame, rtt, 0)
-    flight.settle([(2, 9)], rtt, 100_000)
+        flight.sent(frame, rtt, 60_000 if frame.open == [(11, 11)] else 0)
+    flight.settle([(2, 8)], rtt, 100_000)
     assert flight.due(200_000) == []
-    flight.settle([(10, 10)], rtt, 140_000)
-    assert [frame.open for frame in flight.due(140_000)] == [[(1, 1)]]
+    flight.settle([(9, 10)], rtt, 110_000)
+    assert flight.due(160_000) == []
+    flight.settle([(11, 11)], rtt, 160_000)
+    assert [frame.open for frame in flight.due(160_000)] == [[(1, 1)]]
     (frame,) = flight.frames
     window = flight.window
     flight.sent(frame, rtt, 200_000)
@@ -92,36 +95,109 @@ def fly(flight, rtt, seq, sent_us, rtt_us):
     flight.settle([(seq, seq)], rtt, sent_us + rtt_us)
 
 
-def test_the_window_closes_once_a_round_trip_while_a_queue_stands_and_opens_again():
+def test_the_window_closes_once_a_round_while_a_queue_stands_and_opens_again():
     flight, rtt = Flight(), RttEstimator()
     for seq in range(100):
         fly(flight, rtt, seq, seq * 10_000, 10_000)
     assert flight.window == WINDOW_MAX
-    assert not rtt.is_queueing
     closed_us = []
     for seq in range(100, 400):
         before = flight.window
         fly(flight, rtt, seq, seq * 10_000, 80_000)
         if flight.window < before:
             closed_us.append(seq * 10_000)
-    assert rtt.is_queueing
     assert flight.window == 2
-    assert all(later - earlier >= 20_000 for earlier, later in pairwise(closed_us))
-    assert closed_us[-1] - closed_us[-2] >= 70_000
-    for seq in range(400, 800):
+    assert all(later - earlier >= 70_000 for earlier, later in pairwise(closed_us))
+    for seq in range(400, 1_000):
         fly(flight, rtt, seq, seq * 10_000, 12_000)
-    assert not rtt.is_queueing
     assert flight.window > 20
 
 
-@pytest.mark.parametrize(("least_us", "usual_us", "queueing"), [(5_000, 14_000, False), (5_000, 17_000, True),
-                                                                (60_000, 115_000, False), (60_000, 125_000, True)])  # fmt: skip
-def test_a_queue_is_what_comes_on_top_of_the_shortest_round_trip(least_us, usual_us, queueing):
-    rtt = RttEstimator()
-    rtt.sample(least_us)
-    for _ in range(100):
-        rtt.sample(usual_us)
-    assert rtt.is_queueing is queueing
+def test_what_is_put_off_closes_the_window_once_a_round_trip():
+    flight, rtt = Flight(), RttEstimator()
+    rtt.sample(50_000)
+    for seq in range(8):
+        flight.add(b"", [(seq, seq)], 0)
+    flight.put_off([(0, 3)], rtt, 50_000)
+    flight.put_off([(4, 5)], rtt, 60_000)
+    assert (flight.window, len(flight.frames)) == (pytest.approx(8 * 0.7), 2)
+    flight.put_off([(90, 99)], rtt, 200_000)
+    assert flight.window == pytest.approx(8 * 0.7)
+    flight.put_off([(6, 7)], rtt, 200_000)
+    assert flight.window == 4
+
+
+def judged(gauge, rtts_us, var_us=0):
+    """Whether a queue stands after one round of these."""
+    for place, rtt_us in enumerate(rtts_us):
+        ended = gauge.sample(rtt_us, 1_000_000, 1, var_us)
+        assert ended is (place == len(rtts_us) - 1)
+    return gauge.standing
+
+
+@pytest.mark.parametrize(
+    ("base_us", "round_us", "var_us", "queueing"),
+    [
+        (2_000, 11_900, 0, False), (2_000, 12_100, 0, True),
+        (60_000, 119_000, 0, False), (60_000, 121_000, 0, True),
+        (20_000, 79_000, 20_000, False), (20_000, 81_000, 20_000, True),
+        (300_000, 399_000, 90_000, False), (300_000, 401_000, 90_000, True),
+    ],
+)  # fmt: skip
+def test_a_queue_is_what_comes_on_top_of_the_base(base_us, round_us, var_us, queueing):
+    gauge = QueueGauge()
+    assert not judged(gauge, [base_us] * ROUND_SAMPLES)
+    assert judged(gauge, [round_us] * ROUND_SAMPLES, var_us) is queueing
+
+
+def test_one_short_round_trip_in_a_round_says_that_no_queue_stands():
+    gauge = QueueGauge()
+    assert not judged(gauge, [20_000] * ROUND_SAMPLES)
+    assert not judged(gauge, [500_000] * (ROUND_SAMPLES - 1) + [25_000])
+    assert judged(gauge, [100_000] * ROUND_SAMPLES)
+
+
+def test_a_round_ends_with_a_frame_that_was_sent_after_it_began():
+    gauge = QueueGauge()
+    assert [gauge.sample(1_000, serial, 20, 0) for serial in range(1, 9)] == [False] * 7 + [True]
+    assert [gauge.sample(1_000, serial, 40, 0) for serial in range(9, 22)] == [False] * 12 + [True]
+
+
+def test_delay_that_stays_at_the_smallest_window_becomes_the_base():
+    gauge = QueueGauge()
+    judged(gauge, [20_000] * ROUND_SAMPLES)
+    assert judged(gauge, [400_000] * ROUND_SAMPLES)
+    assert not gauge.rebase(True, 0)
+    assert judged(gauge, [410_000] * ROUND_SAMPLES)
+    assert not gauge.rebase(True, REBASE_US - 1)
+    assert judged(gauge, [420_000] * ROUND_SAMPLES)
+    assert gauge.rebase(True, REBASE_US)
+    assert not gauge.standing
+    assert not judged(gauge, [500_000] * ROUND_SAMPLES)
+    assert judged(gauge, [520_000] * ROUND_SAMPLES)
+
+
+def test_a_window_that_opened_in_between_begins_the_wait_for_another_base_anew():
+    gauge = QueueGauge()
+    judged(gauge, [20_000] * ROUND_SAMPLES)
+    assert judged(gauge, [400_000] * ROUND_SAMPLES)
+    assert [gauge.rebase(at_floor, now_us) for at_floor, now_us in ((True, 0), (False, 1), (True, REBASE_US))] == [False] * 3
+
+
+def test_a_link_that_became_slower_than_the_time_out_is_measured_again():
+    """Each frame would be repeated before its answer, and a repeated one is not measured: the time-out must grow by itself."""
+    flight, rtt, now_us = Flight(), RttEstimator(), 0
+    rtt.sample(20_000)
+    for seq in range(8):
+        begin_us = now_us
+        flight.add(b"", [(seq, seq)], now_us)
+        while now_us < begin_us + 2_000_000:
+            for frame in flight.due(now_us):
+                flight.sent(frame, rtt, now_us)
+            now_us = min(begin_us + 2_000_000, flight.next_us)
+        flight.settle([(seq, seq)], rtt, now_us)
+    assert rtt.srtt_us > 200_000
+    assert rtt.wait_us(1) > 2_000_000
 
 
 def test_the_pacer_spreads_what_is_beyond_a_burst():

@@ -184,8 +184,8 @@ class ClientEndpoint:
     def _ack(self, session: ClientSession, ack: Ack, now_us: int) -> list[ClientEvent]:
         events: list[ClientEvent] = []
         if ack.epoch and bytes.fromhex(ack.epoch) == self._epoch:
-            settled = [*ack.logged, *((first, last) for first, last, _ in ack.rejected), *ack.later]
-            self._flight.settle(settled, session.rtt, now_us)
+            self._flight.settle([*ack.logged, *((first, last) for first, last, _ in ack.rejected)], session.rtt, now_us)
+            self._flight.put_off(ack.later, session.rtt, now_us)
             later_ms = min(ack.later_ms, LATER_MAX_MS) if ack.later else 0
             self._pause_until_us = max(self._pause_until_us, now_us + later_ms * 1_000)
             events.append(Acknowledged(ack.epoch, ack.logged, ack.rejected, ack.later, later_ms))

@@ -2,8 +2,8 @@
 
 Loss is judged by time (each frame has its own time-out, doubled each time) and by order (a frame is due again when frames sent
 well after it are acknowledged). The window opens as acknowledgements come, and closes to 0.7 when a frame is lost (RFC 9438) or
-when round trips have grown by a queue (as RFC 6817 asks of bulk traffic), but not below 4 frames, or 2: a device that drains what
-it kept must not hold up those that just go on.
+put off by the server, or when a queue stands (as RFC 6817 asks of bulk traffic), but not below 4 frames, or 2: a device that
+drains what it kept must not hold up those that just go on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simway_protocol.messages import Range
-from simway_protocol.udp.timing import WINDOW_INITIAL, WINDOW_MAX, RttEstimator, backoff_us
+from simway_protocol.udp.queueing import QueueGauge
+from simway_protocol.udp.timing import WINDOW_INITIAL, WINDOW_MAX, RttEstimator
 
 WINDOW_LOSS_MIN, WINDOW_QUEUE_MIN = 4.0, 2.0
 REORDER_FRAMES = 8
@@ -35,12 +36,13 @@ class Flying:
 class Flight:
     """The frames in flight, in the order in which they were made."""
 
-    __slots__ = ("_recovering_until_us", "_serial", "_threshold", "frames", "window")
+    __slots__ = ("_queue", "_recovering_until_us", "_serial", "_threshold", "frames", "window")
 
     def __init__(self) -> None:
         self.frames: list[Flying] = []
         self.window: float = WINDOW_INITIAL
         self._threshold: float = WINDOW_MAX
+        self._queue = QueueGauge()
         self._serial = 0
         self._recovering_until_us = 0
 
@@ -68,43 +70,57 @@ class Flight:
 
     def sent(self, frame: Flying, rtt: RttEstimator, now_us: int) -> None:
         """``frame`` goes out now."""
-        if frame.attempts:
-            self._close(WINDOW_LOSS_MIN, rtt, now_us)
+        if frame.attempts and self._close(WINDOW_LOSS_MIN, rtt, now_us):
+            rtt.back_off()
         self._serial += 1
         frame.serial = self._serial
         frame.attempts += 1
         frame.sent_us = now_us
-        frame.due_us = now_us + backoff_us(rtt.rto_us, frame.attempts)
+        frame.due_us = now_us + rtt.wait_us(frame.attempts)
 
     def settle(self, ranges: Iterable[Range], rtt: RttEstimator, now_us: int) -> None:
-        """Takes the ranges that have an outcome now."""
-        newest = 0
-        ranges = list(ranges)
-        staying = []
-        for frame in self.frames:
-            frame.open = subtract(frame.open, ranges)
-            if frame.open:
-                staying.append(frame)
-                continue
+        """Takes the ranges that are logged or rejected now."""
+        newest, judged = 0, False
+        for frame in self._take_settled(ranges):
             if frame.attempts == 1:
-                rtt.sample(now_us - frame.sent_us)
+                rtt_us = max(now_us - frame.sent_us, 1)
+                rtt.sample(rtt_us)
+                judged |= self._queue.sample(rtt_us, frame.serial, self._serial, rtt.var_us)
                 newest = max(newest, frame.serial)
-            if not rtt.is_queueing:
+            if not self._queue.standing:
                 self.window = min(WINDOW_MAX, self.window + (1 if self.window < self._threshold else 1 / self.window))
-        if rtt.is_queueing and len(staying) < len(self.frames):
-            self._close(WINDOW_QUEUE_MIN, rtt, now_us)
-        self.frames = staying
-        patience_us = (rtt.srtt_us or rtt.rto_us) * 5 // 4
-        for frame in staying:
-            if frame.attempts and frame.serial + REORDER_FRAMES <= newest and frame.sent_us + patience_us <= now_us:
+        if judged:
+            if self._queue.rebase(self._queue.standing and self.window <= WINDOW_QUEUE_MIN, now_us):
+                self._threshold = WINDOW_MAX
+            elif self._queue.standing:
+                self._close(WINDOW_QUEUE_MIN, rtt, now_us)
+        for frame in self.frames:
+            if frame.attempts and frame.serial + REORDER_FRAMES <= newest and frame.sent_us + rtt.patience_us <= now_us:
                 frame.due_us = min(frame.due_us, now_us)
 
-    def _close(self, least: float, rtt: RttEstimator, now_us: int) -> None:
-        """To 0.7, not below ``least``, at most once a round trip."""
-        if now_us >= self._recovering_until_us:
-            self._threshold = max(self.window * 0.7, least)
-            self.window = min(self.window, self._threshold)
-            self._recovering_until_us = now_us + (rtt.srtt_us or rtt.rto_us)
+    def put_off(self, ranges: Iterable[Range], rtt: RttEstimator, now_us: int) -> None:
+        """Takes the ranges that the server asks for again later: its log does not keep up."""
+        if self._take_settled(ranges):
+            self._close(WINDOW_LOSS_MIN, rtt, now_us)
+
+    def _take_settled(self, ranges: Iterable[Range]) -> list[Flying]:
+        """Takes out, and gives, the frames that have nothing open without ``ranges``."""
+        ranges = list(ranges)
+        settled, staying = [], []
+        for frame in self.frames:
+            frame.open = subtract(frame.open, ranges)
+            (staying if frame.open else settled).append(frame)
+        self.frames = staying
+        return settled
+
+    def _close(self, least: float, rtt: RttEstimator, now_us: int) -> bool:
+        """To 0.7, not below ``least``, at most once a round trip; False when one was closed for already."""
+        if now_us < self._recovering_until_us:
+            return False
+        self._threshold = max(self.window * 0.7, least)
+        self.window = min(self.window, self._threshold)
+        self._recovering_until_us = now_us + (rtt.srtt_us or rtt.rto_us)
+        return True
 
 
 def subtract(ranges: list[Range], gone: list[Range]) -> list[Range]:

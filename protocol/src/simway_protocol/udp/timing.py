@@ -21,6 +21,8 @@ VALIDATION_PINGS_MAX = 6
 RTO_INITIAL_US = 1 * SECOND_US
 RTO_MIN_US = 250_000
 RTO_MAX_US = 15 * SECOND_US
+BACKOFF_MAX = 4
+"""Client: how often repetitions double the first wait of other frames."""
 
 HELLO_WAITS_US = (1 * SECOND_US, 2 * SECOND_US, 4 * SECOND_US, 8 * SECOND_US, 15 * SECOND_US)
 """Client: waits between HELLOs; the last one repeats."""
@@ -41,8 +43,13 @@ LATER_MAX_MS = 300_000
 WINDOW_INITIAL = 8
 WINDOW_MAX = 64
 """Client: DATA frames in flight."""
-QUEUE_TARGET_US = 10_000
-"""Client: round trips longer than the shortest one by more than this, and by more than that itself, are a queue of our making."""
+QUEUE_MIN_US = 10_000
+QUEUE_MAX_US = 100_000
+"""Client: the bounds of what a queue may add to the base (RFC 6817 has 100 ms)."""
+ROUND_SAMPLES = 8
+"""Client: round trips in a round at least."""
+REBASE_US = 10 * SECOND_US
+"""Client: a queue that stands this long at the smallest window is none; what was measured meanwhile becomes the base."""
 PACING_BURST = 8
 """Client: frames that may go out at once."""
 
@@ -50,34 +57,48 @@ PACING_BURST = 8
 class RttEstimator:
     """Smoothed round-trip time and retransmission time-out (RFC 6298), in microseconds."""
 
-    __slots__ = ("_least_us", "_var_us", "srtt_us")
+    __slots__ = ("_backoff", "srtt_us", "var_us")
 
     def __init__(self) -> None:
         self.srtt_us: int | None = None
-        self._var_us = 0
-        self._least_us = 0
+        self.var_us = 0
+        self._backoff = 0
 
     def sample(self, rtt_us: int) -> None:
         """Takes one measurement of a frame that was sent once (Karn)."""
         rtt_us = max(rtt_us, 1)
+        self._backoff = 0
         if self.srtt_us is None:
-            self.srtt_us, self._var_us, self._least_us = rtt_us, rtt_us // 2, rtt_us
+            self.srtt_us, self.var_us = rtt_us, rtt_us // 2
             return
-        self._least_us = min(self._least_us, rtt_us)
-        self._var_us += (abs(self.srtt_us - rtt_us) - self._var_us) // 4
+        self.var_us += (abs(self.srtt_us - rtt_us) - self.var_us) // 4
         self.srtt_us += (rtt_us - self.srtt_us) // 8
 
+    def back_off(self) -> None:
+        """A frame was repeated: until one is measured, others wait as if they had been repeated as often (RFC 6298, 5.5).
+
+        Without this a link that has become slower than the time-out would never be measured again: each frame is repeated.
+        """
+        self._backoff = min(self._backoff + 1, BACKOFF_MAX)
+
+    def wait_us(self, attempts: int) -> int:
+        """How long a DATA frame waits after its transmission number ``attempts`` (from 1)."""
+        return backoff_us(self.rto_us, max(attempts, self._backoff + 1))
+
     @property
-    def is_queueing(self) -> bool:
-        """Whether frames wait on the way, for those before them, longer than they should (RFC 6817, 2.4.2: off the target)."""
-        return self.srtt_us is not None and self.srtt_us - self._least_us > max(QUEUE_TARGET_US, self._least_us)
+    def patience_us(self) -> int:
+        """How long a frame that others overtook is waited for."""
+        if self.srtt_us is None:
+            return self.rto_us
+        return self.srtt_us + max(self.srtt_us // 4, 4 * self.var_us)
 
     @property
     def rto_us(self) -> int:
-        """The time-out of a first transmission."""
+        """The time-out of a first transmission; where round trips did not vary it leaves room for a queue."""
         if self.srtt_us is None:
             return RTO_INITIAL_US
-        return min(max(self.srtt_us + 4 * self._var_us, RTO_MIN_US), RTO_MAX_US)
+        beyond_us = max(4 * self.var_us, self.srtt_us // 2)
+        return min(max(self.srtt_us + beyond_us, RTO_MIN_US), RTO_MAX_US)
 
 
 def backoff_us(first_us: int, attempts: int) -> int:
