@@ -171,6 +171,32 @@ def test_a_record_that_was_put_aside_whole_comes_back_as_it_was(store: SqlStore,
     assert (ledger.sent, ledger.stored, ledger.missing, ledger.redelivered, ledger.balanced) == (3, 3, 0, 2, True)
 
 
+def test_a_number_that_was_rejected_stays_so_when_it_is_admitted_on_a_resend(
+    store: SqlStore, log: UplinkLog, device: str
+) -> None:
+    """The rejection's acknowledgement was lost, and by the resend the time was no longer in the future."""
+    store.add_device(device, name="", now_us=T0_US)
+    log.store(uplink(device, 7, rejected=[(7, 7, "in_future")]), uplink(device, 1, *(("u", T0_US + n, 1.0) for n in range(6))))
+    keep(store, refused(device))
+    log.store(uplink(device, 7, ("t", AHEAD_US, 1.0, "Cel")))
+    ledger = store.loss_ledger(device)
+    assert (ledger.sent, ledger.stored, dict(ledger.rejected), ledger.redelivered) == (7, 6, {"in_future": 1}, 1)
+    assert {row.sensor for row in store.readings(device).readings} == {"u"}
+    replay(store, the_only(store, device).letter_id, now_us=AHEAD_US)
+    [batch] = [message for topic, message in outbox_of(store, device) if topic == "uplink"]
+    log.store(*batch.uplinks)
+    assert [row.t_us for row in store.readings(device).readings if row.sensor == "t"] == [AHEAD_US]
+    assert store.loss_ledger(device).balanced
+
+
+def test_a_number_that_was_stored_stays_so_when_its_resend_is_rejected(store: SqlStore, log: UplinkLog, device: str) -> None:
+    """The acknowledgement was lost, and by the resend the reading had become too old."""
+    log.store(uplink(device, 1, ("t", T0_US, 1.0)), uplink(device, 1, rejected=[(1, 1, "too_old")]))
+    ledger = store.loss_ledger(device)
+    assert (ledger.sent, ledger.stored, dict(ledger.rejected), ledger.redelivered) == (1, 1, {}, 1)
+    assert [row.t_us for row in store.readings(device).readings] == [T0_US]
+
+
 def test_a_letter_of_a_device_that_is_not_registered_waits_for_that(store: SqlStore, device: str) -> None:
     keep(store, refused(device, "too_many", t_us=T0_US))
     with pytest.raises(LetterRefused, match="Register it") as caught:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,11 +24,23 @@ from simway_testing.fault_fence import complaints as stale_writes
 from simway_testing.fault_plan import APART_S, KAFKA, LASTS_S, PAIRS, SESSION_TIMEOUT_S, WORDS, Plan, plan_of, quotas
 from simway_testing.fault_proxy import Proxy
 from simway_testing.fault_weather import CALM, CUT, Weather, fates, storm
+from simway_testing.platform import living
 from simway_testing.waiting import wait_for
 
 plans = st.builds(
     lambda seed, pair, short: plan_of(seed, pair, short=short), st.integers(), st.sampled_from(PAIRS), st.booleans()
 )
+
+
+def test_a_process_that_has_ended_does_not_live_on_until_somebody_asks() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = psutil.Process(child.pid)
+    assert living([process]) == [process]
+    child.kill()
+    wait_for(lambda: not living([process]), 30, "a killed process has ended")
+    assert process.is_running(), "as long as nobody asked"
+    child.communicate()
+    assert living([process]) == []
 
 
 @given(plans)

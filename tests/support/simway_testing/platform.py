@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +36,18 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that run. One that has ended does not, though its parent has yet to ask (on a busy machine init takes its time)."""
+    return [process for process in processes if process.is_running() and not _ended(process)]
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def base_environment() -> dict[str, str]:
@@ -96,8 +108,10 @@ class Process:
         os.kill(self.pid, signal.SIGKILL)
         assert self._popen is not None
         self._popen.wait(STOP_WITHIN_S)
-        orphans = psutil.wait_procs(forked, timeout=ORPHANS_END_WITHIN_S)[1]
-        assert not orphans, f"{self.name} was killed, what it forked lives on: {orphans}"
+        wait_for(
+            lambda: not living(forked), ORPHANS_END_WITHIN_S,
+            lambda: f"{self.name} was killed, what it forked lives on: {living(forked)}",
+        )  # fmt: skip
 
     def ask_to_stop(self) -> None:
         """SIGTERM, once: a second one would cut its end short. Does not wait."""

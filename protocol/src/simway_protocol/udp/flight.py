@@ -106,7 +106,8 @@ class Flight:
     def _take_settled(self, ranges: Iterable[Range]) -> list[Flying]:
         """Takes out, and gives, the frames that have nothing open without ``ranges``."""
         ranges = list(ranges)
-        settled, staying = [], []
+        settled: list[Flying] = []
+        staying: list[Flying] = []
         for frame in self.frames:
             frame.open = subtract(frame.open, ranges)
             (staying if frame.open else settled).append(frame)
