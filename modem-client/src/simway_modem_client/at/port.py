@@ -30,6 +30,8 @@ STEP_S = 1.0
 STEP_WITHIN_S = 6.0
 """Each try to come into step waits ``STEP_S`` for OK; a modem that never does is given up after ``STEP_WITHIN_S``."""
 REOPEN_S = 0.5
+LET_GO_S = 1.0
+"""So long closing waits for the thread that reads, which may be telling a line to somebody."""
 TURN_S = 10.0
 """So long a thread waits for another one's command to be over; a restart takes longer."""
 PORT_ERRORS = (OSError, termios.error, TypeError)
@@ -92,6 +94,7 @@ class AtPort:
         self._turn = threading.RLock()
         self._news = threading.Condition()
         self._serial: Serial | None = None
+        self._reader: threading.Thread | None = None
         self._dialogue: Dialogue | None = None
         self._heard_s = 0.0
         self._trouble = "not opened yet"
@@ -178,7 +181,9 @@ class AtPort:
             ) from error
         self._serial = opened
         self._in_step, self._fresh, self._owed = False, True, 0
-        threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True).start()
+        reader = threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True)
+        reader.start()
+        self._reader = reader
         if self._closed.is_set():
             self._drop("closed")
 
@@ -238,8 +243,15 @@ class AtPort:
         if serial is not None:
             with suppress(*PORT_ERRORS):
                 serial.cancel_read()
+            self._await_reader()
             with suppress(*PORT_ERRORS):
                 serial.close()
+
+    def _await_reader(self) -> None:
+        """A device that is closed under a read stays open and locked until the read returns: nobody could open it again."""
+        reader = self._reader
+        if reader is not None and reader is not threading.current_thread():
+            reader.join(LET_GO_S)
 
     # --- the reading thread ----------------------------------------------------------------------------------------------
 
