@@ -33,9 +33,9 @@ def unavailable(reason: str) -> NoReturn:
 
 
 @contextmanager
-def scratch(name: str) -> Iterator[Path]:
+def scratch(name: str, within: Path | None = None) -> Iterator[Path]:
     """A short-lived directory of its own, outside the repository; its path is short enough for Unix sockets."""
-    directory = Path(tempfile.mkdtemp(prefix=f"simway-{name}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"simway-{name}-", dir=within))
     try:
         yield directory
     finally:
