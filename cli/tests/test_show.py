@@ -112,6 +112,12 @@ def test_what_retention_took_of_windows_is_said(cli: Any, api: Any) -> None:
     taken_us = 1_795_338_000_000_000
     api.on("GET", "devices/demo/readings", windows(known_from_us=taken_us, raw_from_us=taken_us))
     assert "Windows of this width are known from 2026-11-22 09:00:00 on" in cli(*asked).err
+    assert "Windows of this width are known from 2026-11-22 09:00:00 on" in cli(*asked, "--plot", COLUMNS="80").err
+    gone = windows(known_from_us=taken_us, series=[])
+    api.on("GET", "devices/demo/readings", gone)
+    done = cli(*asked, "--plot", COLUMNS="80")
+    assert done.status == 1
+    assert "Windows of this width are known from 2026-11-22 09:00:00 on" in done.err
     api.on("GET", "devices/demo/readings", windows(raw_from_us=taken_us))
     assert "Percentiles are known from 2026-11-22 09:00:00 on" in cli(*asked).err
 

@@ -85,3 +85,16 @@ def window_text(span_us: int) -> str:
 def point_us(point: Any) -> int:
     """When a point is, or its window begins."""
     return int(point["t"])
+
+
+def note_taken(run: Run, body: Any) -> None:
+    """Says what retention has taken of what was asked."""
+    if body.get("known_from_us") is not None:
+        moment = run.times.short(body["known_from_us"])
+        run.screen.note(
+            f"Windows of this width are known from {moment} on: retention has taken older ones. Wider ones may be there."
+        )
+    elif body.get("raw_from_us") is not None:
+        run.screen.note(
+            f"Percentiles are known from {run.times.short(body['raw_from_us'])} on: retention has taken older readings."
+        )

@@ -7,7 +7,7 @@ from typing import Any
 
 from simway_cli import charts
 from simway_cli.client import device_path
-from simway_cli.commands.asking import HOUR_US, aggregates, none_text, point_us, texts_text, window_query
+from simway_cli.commands.asking import HOUR_US, aggregates, none_text, note_taken, point_us, texts_text, window_query
 from simway_cli.errors import CliError, Exit
 from simway_cli.parsing import Arguments, Run, time_range
 
@@ -31,6 +31,7 @@ def plot(run: Run, args: Arguments) -> Exit:
     if run.screen.json_:
         run.screen.document(body)
         return Exit.OK
+    note_taken(run, body)
     drawable = [series for series in body["series"] if _numbers(series, names)]
     if not drawable:
         hint = texts_text(args) if _texts(run, args, body, query) else none_text(args)

@@ -6,7 +6,16 @@ from typing import Any
 
 from simway_cli.client import device_path
 from simway_cli.commands import live, plots
-from simway_cli.commands.asking import aggregates, newest, none_text, point_us, short_number, value_text, window_query
+from simway_cli.commands.asking import (
+    aggregates,
+    newest,
+    none_text,
+    note_taken,
+    point_us,
+    short_number,
+    value_text,
+    window_query,
+)
 from simway_cli.errors import Exit, Usage
 from simway_cli.parsing import Arguments, Run, add_command, add_limit, add_range, duration, positive
 from simway_cli.table import Cell, Column
@@ -147,16 +156,3 @@ def _windows(run: Run, args: Arguments) -> Exit:
     run.screen.note(note if len(shown) == len(rows) else f"{note} The newest {len(shown)}; --limit 0 gives all.")
     note_taken(run, body)
     return Exit.OK
-
-
-def note_taken(run: Run, body: Any) -> None:
-    """Says what retention has taken of what was asked."""
-    if body.get("known_from_us") is not None:
-        moment = run.times.short(body["known_from_us"])
-        run.screen.note(
-            f"Windows of this width are known from {moment} on: retention has taken older ones. Wider ones may be there."
-        )
-    elif body.get("raw_from_us") is not None:
-        run.screen.note(
-            f"Percentiles are known from {run.times.short(body['raw_from_us'])} on: retention has taken older readings."
-        )
