@@ -76,6 +76,14 @@ def test_one_null_stays_in_each_gap(how: str) -> None:
     assert thinned(points, "avg", 100, how) is points
 
 
+@pytest.mark.parametrize("how", ["lttb", "minmax"])
+def test_windows_without_any_number_stay_as_many_as_fit(how: str) -> None:
+    points = [{"t": n, "last": None if n % 2 else f"text {n}", "avg": None} for n in range(100)]
+    kept = thinned(points, "last", 10, how)
+    assert [point["t"] for point in kept] == list(range(8, 100, 10))
+    assert [point["t"] for point in thinned(points, "avg", 10, how)] == list(range(9, 100, 10))
+
+
 @given(
     st.lists(st.one_of(st.none(), st.floats(-1e300, 1e300)), max_size=120),
     st.integers(4, 30),
@@ -93,4 +101,5 @@ def test_never_more_points_than_allowed_and_nulls_between_them_alone(
         between = [point for point in kept if before < point["t"] < after]
         assert len(between) == (None in values[before:after])
     numbers = [place for place, value in enumerate(values) if value is not None]
-    assert [point["t"] for point in (kept[0], kept[-1])] == [numbers[0], numbers[-1]] if numbers else not kept
+    assert len(kept) == points_max or numbers
+    assert not numbers or [point["t"] for point in (kept[0], kept[-1])] == [numbers[0], numbers[-1]]

@@ -282,6 +282,32 @@ def test_windows_that_no_tier_has_any_more_are_left_out_and_announced(own: SqlSt
     assert answer.known_from_us is not None
     assert OLD_US + 2 * HOUR_US < answer.known_from_us <= -(-(NOW_US - 2 * DAY_US) // window_us) * window_us
     assert _counts(ask(own, OLD, "1d", "count", now_us=NOW_US)) == [722]
+    for fill in ("zero", "null", "previous", "linear"):
+        filled = ask(own, OLD._replace(to_us=NOW_US), window, "count,avg", now_us=NOW_US, fill=fill)
+        assert filled.known_from_us is not None
+        points = filled.series[0].points
+        unknown = [(point["count"], point["avg"]) for point in points if point["t"] < filled.known_from_us]
+        assert set(unknown) == {(None, None)}
+        assert 0 in {point["count"] for point in points if point["t"] >= filled.known_from_us}
+
+
+def test_what_no_tier_has_any_more_is_unknown_and_not_zero(own: SqlStore) -> None:
+    _shortened_and_lengthened(own, "raw", "minute", "hour", "day")
+    answer = ask(own, Question("late", ["n"], OLD_US, NOW_US), "1d", "count", now_us=NOW_US, fill="zero")
+    known = [point["t"] for point in answer.series[0].points if point["count"] is not None]
+    assert NOW_US - 3 * DAY_US < known[0] <= NOW_US - DAY_US
+    assert [point["count"] for point in answer.series[0].points if point["t"] >= known[0]][-2:] == [0, 1]
+
+
+def test_windows_of_texts_that_retention_took_are_unknown_and_not_zero(own: SqlStore) -> None:
+    sender = Sender(UplinkLog(own), "late")
+    sender.send(("door", OLD_US, "open"), ("door", NOW_US - HOUR_US, "shut"))
+    own.set_retention({"raw": 2 * 86_400}, actor="ada", now_us=NOW_US)
+    assert own.retention_job(0, stopping=threading.Event(), now_us=lambda: NOW_US).apply() > 0
+    answer = ask(own, Question("late", ["door"], OLD_US, NOW_US), "1h", "count", now_us=NOW_US, fill="zero")
+    counts = _counts(answer)
+    assert (counts[0], counts[-1], counts.count(1)) == (None, 1, 1)
+    assert 0 in counts
 
 
 def test_a_chart_shows_what_coarser_tiers_have_behind_a_late_row(own: SqlStore) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from simway_protocol.limits import INT64_MIN
 from simway_protocol.readings import Value
 
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
@@ -164,17 +165,27 @@ def _ranked(place: int) -> Callable[[Summary], float | None]:
 
 
 def filled(
-    given: Sequence[dict[str, Any]], asked: Asked, from_us: int, to_us: int, window_us: int, how: str
+    given: Sequence[dict[str, Any]],
+    asked: Asked,
+    from_us: int,
+    to_us: int,
+    window_us: int,
+    how: str,
+    known_from_us: int = INT64_MIN,
 ) -> list[dict[str, Any]]:
     """``given`` with a point for every window of the range. ``how``: null, previous, linear or zero; a count is always 0.
 
-    ``linear`` between two numbers, else null; ``previous`` from within the range.
+    ``linear`` between two numbers, else null; ``previous`` from within the range. Windows that begin before ``known_from_us``
+    are not empty but unknown: all of theirs is null, their count, too.
     """
     out: list[dict[str, Any]] = []
     at_us, before = from_us, None
     for point in [*given, None]:
         end_us = to_us if point is None else point["t"]
-        out += [_made(t_us, asked, before, point, how) for t_us in range(at_us, end_us, window_us)]
+        out += [
+            _made(t_us, asked, before, point, how) if t_us >= known_from_us else {"t": t_us, **dict.fromkeys(asked.names)}
+            for t_us in range(at_us, end_us, window_us)
+        ]
         if point is not None:
             out.append(point)
             at_us, before = point["t"] + window_us, point

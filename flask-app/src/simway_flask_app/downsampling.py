@@ -79,11 +79,17 @@ def minmax(times: Sequence[int], values: Sequence[float], points_max: int) -> li
 def thinned(points: Sequence[dict[str, Any]], name: str, points_max: int, reduction: str) -> Sequence[dict[str, Any]]:
     """At most ``points_max`` (4 or more) of points that have a time ``t``, chosen by their value ``name``.
 
-    When there are too many, of those where that is no number one stays between two points that such a gap separates.
+    When there are too many, of those where that is no number one stays between two points that such a gap separates. Where none
+    is a number the last of each even part stays, of those that have a value if any has.
     """
     if len(points) <= points_max:
         return points
     places = [place for place, point in enumerate(points) if isinstance(point[name], float | int)]
+    if not places:
+        valued = [place for place, point in enumerate(points) if point[name] is not None] or range(len(points))
+        if len(valued) <= points_max:
+            return [points[place] for place in valued]
+        return [points[valued[(part + 1) * len(valued) // points_max - 1]] for part in range(points_max)]
     gaps = sum(after - before > 1 for before, after in pairwise(places))
     kept_max = max(points_max - gaps, (points_max + 1) // 2)
     times, values = [points[place]["t"] for place in places], [points[place][name] for place in places]

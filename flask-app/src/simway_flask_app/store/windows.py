@@ -99,17 +99,13 @@ class Windows:
         _check_count(len(found), from_us, to_us, window_us)
         tier = _tier_for(window_us, kept, from_us, now_us)
         reader = _Reader(self._database, tier, window_us, asked, Budget(ROWS_MAX))
-        made = [_points(one, reader.read(one, from_us, to_us), asked, (from_us, to_us), window_us, fill) for one in found]
+        made = []
+        for one in found:
+            points = aggregates.points(reader.read(one, from_us, to_us), asked)
+            if fill != "none":
+                points = aggregates.filled(points, asked, from_us, to_us, window_us, fill, reader.unknown_before_us)
+            made.append(SeriesPoints(one.sensor, one.unit, points))
         return Answer(window_us, "raw" if asked.ranks else tier, from_us, to_us, made, reader.raw_from_us, reader.known_from_us)
-
-
-def _points(
-    one: Series, windows: Sequence[Summary], asked: Asked, span: tuple[int, int], window_us: int, fill: Fill
-) -> SeriesPoints:
-    points = aggregates.points(windows, asked)
-    if fill != "none":
-        points = aggregates.filled(points, asked, *span, window_us, fill)
-    return SeriesPoints(one.sensor, one.unit, points)
 
 
 class _Reader:
@@ -118,6 +114,8 @@ class _Reader:
     def __init__(self, database: Database, tier: Tier, window_us: int, asked: Asked, budget: Budget) -> None:
         self.raw_from_us: int | None = None
         self.known_from_us: int | None = None
+        self.unknown_before_us = INT64_MIN
+        """Of the series that was read last: a window without readings that begins earlier may have had some."""
         self._database, self._tier, self._window_us, self._ranks, self._budget = database, tier, window_us, asked.ranks, budget
 
     def read(self, one: Series, from_us: int, to_us: int) -> list[Summary]:
@@ -131,6 +129,9 @@ class _Reader:
         windows = [window for window in rolled or raw if window.start_us >= gone_before_us]
         if self._ranks and rolled:
             windows = self._ranked(windows, raw, gone_us(kept, _RAW))
+        of_texts = bool(windows) and windows[0].total is None
+        nowhere_us = gone_before_us if of_texts else min(gone_before_us, gone_us(kept, "day"))
+        self.unknown_before_us = -(-nowhere_us // self._window_us) * self._window_us
         self._note_taken(one, tier, windows[0].start_us if windows else to_us, from_us, gone_before_us)
         return windows
 
@@ -192,6 +193,7 @@ class _Reader:
                 )  # fmt: skip
                 if connection.execute(older.limit(1)).first() is not None:
                     self.known_from_us = max(whole_us, self.known_from_us or whole_us)
+                    self.unknown_before_us = max(whole_us, self.unknown_before_us)
                     if tier == _RAW:
                         self._raw_from(whole_us)
                     return

@@ -52,7 +52,10 @@ class ReadingsQuery(Struct, forbid_unknown_fields=True):
     ] = "avg"
     fill: Annotated[
         Literal["none", "null", "previous", "linear", "zero"],
-        Meta(description="what stands in a window without readings; none leaves it out. Its count is 0 whatever this says"),
+        Meta(
+            description="what stands in a window without readings; none leaves it out. Its count is 0 whatever this says; where "
+            "retention took what was there, all is null"
+        ),
     ] = "none"
     points: (
         Annotated[
