@@ -16,7 +16,7 @@ from simway_flask_app.store.accepting import ANSWER_GRACE_US
 from simway_flask_app.store.port import Command, NotCancellable
 from simway_protocol.commands import SWITCH_FLOOR_MAX_S, BodyType, Kind, decode_body, verify_command
 from simway_protocol.identity import derive_device_key
-from simway_protocol.messages import CommandEvent, Detached, decode, encode
+from simway_protocol.messages import EVERY_DEVICE, Attached, CommandEvent, Detached, GatewayStarted, decode, encode
 from simway_testing.ledger_house import ALPHA, BETA, MASTER, T0_US, House, inventory
 
 # --- out -----------------------------------------------------------------------------------------------------------------
@@ -86,12 +86,37 @@ def test_a_restart_publishes_what_was_left_and_nothing_twice(house: House) -> No
 def test_a_new_log_is_told_of_every_device_and_of_what_was_not_sent(house: House) -> None:
     command = house.ping()
     house.dispatcher.close()
+    house.store.set_retention({"raw": 90 * 86_400}, actor="ada", now_us=T0_US)
     house.log = open_log("memory://", client_id="test")
     house.log.ensure_topics()
     house.dispatcher = house.start()
     house.turn()
     assert [(message.command_id, message.counter) for message in house.downlink()] == [(command.command_id, 2)]
-    assert house.log.bounds("registry")[0][1] == 1
+    told = [decode("registry", record.value) for record in house.log.reader("registry", {0: 0}).poll(1.0)]
+    assert {entry.device: entry.raw_keep_s for entry in told} == {"demo": None, EVERY_DEVICE: 90 * 86_400}
+
+
+def test_sessions_of_a_process_that_died_are_over_when_another_takes_its_place(house: House) -> None:
+    def lives(name: str) -> bool:
+        session = house.store.device(name).session
+        assert session is not None
+        return session.detached_us is None
+
+    for number, name in enumerate(("first", "second", "elsewhere", "old")):
+        house.store.add_device(name, name="", now_us=T0_US)
+        place = {"elsewhere": "edge-2:6001", "old": ""}.get(name, "edge-1:6001")
+        worker = number if place == "edge-1:6001" else 0
+        house.tell(Attached(name, 64, "udp", ALPHA, 1, "00ff", 0, 1, T0_US, "", place, worker))
+    house.tell(GatewayStarted("", "udp", "edge-1:6001", 0, 2, T0_US + 1))
+    assert [lives(name) for name in ("first", "second", "elsewhere", "old")] == [False, True, True, False]
+    house.tell(Attached("first", 128, "udp", ALPHA, 1, "00ff", 0, 1, T0_US + 2, "", "edge-1:6001", 0))
+    house.tell(GatewayStarted("", "udp", "edge-3:6001", 0, 1, T0_US + 3))
+    assert lives("first")
+    house.tell(GatewayStarted("", "udp", "edge-1:6001", 0, 1, T0_US + 4))
+    assert [lives(name) for name in ("first", "second", "elsewhere")] == [False, False, True]
+    session = house.store.device("second").session
+    assert session is not None
+    assert (session.detached_us, session.detached_reason) == (T0_US + 4, "gateway_lost")
 
 
 # --- the way of a switch ---------------------------------------------------------------------------------------------------

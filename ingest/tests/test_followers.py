@@ -11,7 +11,7 @@ from simway_ingest.dead_letters import DeadLetters
 from simway_ingest.follower import Follower, offset_before
 from simway_ingest.registry import Refused, Registry
 from simway_protocol import messages
-from simway_protocol.messages import DeadLetter, RegistryEntry
+from simway_protocol.messages import EVERY_DEVICE, DeadLetter, RegistryEntry
 
 DEADLINE_S = 10
 
@@ -54,6 +54,19 @@ def test_the_registry_lets_in_whom_the_log_names_and_nobody_else(log, started):
     assert registry.check("old", 1) == Refused.REVOKED
     assert registry.check("nobody", 1) == Refused.UNKNOWN_DEVICE
     assert len(registry) == 2
+
+
+def test_the_registry_tells_how_long_raw_readings_are_kept(log, started):
+    log.append("registry", 0, [entry("demo"), kept(86_400)])
+    registry = started(Registry(log))
+    assert registry.wait_ready(DEADLINE_S)
+    assert (registry.raw_keep_us, registry.check("*", 1), len(registry)) == (86_400_000_000, Refused.UNKNOWN_DEVICE, 1)
+    log.append("registry", 0, [kept(0)])
+    until(lambda: registry.raw_keep_us == 0)
+
+
+def kept(keep_s):
+    return (b"*", messages.encode(RegistryEntry(EVERY_DEVICE, "revoked", [], 0, keep_s)))
 
 
 def test_until_it_is_read_the_registry_says_that_it_is_not_ready(log, started):

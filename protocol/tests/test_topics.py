@@ -47,7 +47,7 @@ def test_partitions_retention_and_compaction_are_those_of_the_design():
 
 def test_every_event_of_a_device_has_an_example():
     tags = {example.value["type"] for example in TOPICS["device-events"].examples}
-    assert tags == {"attached", "detached", "command", "inventory", "audit_anchor"}
+    assert tags == {"attached", "detached", "gateway_started", "command", "inventory", "audit_anchor"}
 
 
 def test_an_inventory_of_before_fallback_and_rules_still_decodes():

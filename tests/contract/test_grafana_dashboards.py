@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,18 +164,43 @@ def test_history_comes_from_the_tier_that_the_panel_has_points_for(
     reader: psycopg.Connection[Any], interval_s: int, days_back: int, tier: str
 ) -> None:
     """Of a hundred days back only hours are kept, however close one looks."""
+    assert tier_read(reader, interval_s, days_back) == tier
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("taken", "tier"), [(("raw",), "minute"), (("raw", "minute"), "hour"), (("raw", "minute", "hour"), "day")]
+)
+def test_history_leaves_out_a_tier_that_retention_has_taken_from(
+    reader: psycopg.Connection[Any], postgres_url: str, taken: Sequence[str], tier: str
+) -> None:
+    """A tier that is kept for longer now does not have again what it lost."""
+    url = make_url(postgres_url).set(database="grafana_dashboards").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute("INSERT INTO tiers (tier, keep_s, updated_us, actor) VALUES ('raw', 0, 0, 'test') ON CONFLICT DO NOTHING")
+        before = owner.execute("SELECT tier, gone_before_us FROM tiers").fetchall()
+        try:
+            gone_before_us = Site.now_us() - 3_600_000_000
+            owner.execute("UPDATE tiers SET gone_before_us = %s WHERE tier = ANY (%s)", (gone_before_us, list(taken)))
+            assert tier_read(reader, 5, 1) == tier
+        finally:
+            owner.cursor().executemany("UPDATE tiers SET gone_before_us = %s WHERE tier = %s", [row[::-1] for row in before])
+
+
+def tier_read(reader: psycopg.Connection[Any], interval_s: int, days_back: int) -> str:
+    """The tier that History reads, and no other; what it shows is checked."""
     sql = dict(queries(load(GRAFANA / "dashboards/device.json")))["panel History"]
     from_s = Site.now_us() // 1_000_000 - days_back * 86_400
     filled = as_grafana_would(
         sql, interval_s=interval_s, from_s=from_s, device=[DEVICE], sensor=["cpu.percent"], scale=["percent"]
     )
     plan = "\n".join(line for (line,) in reader.execute(f"EXPLAIN (ANALYZE, COSTS off) {filled}"))  # type: ignore[arg-type]
-    read = {"raw": "readings", "minute": "rollup_minute", "hour": "rollup_hour", "day": "rollup_day"}
-    for name, table in read.items():
-        touched = re.findall(rf"Scan (?:using \w+ )?on {table}\w* .*\(actual", plan)
-        assert bool(touched) == (name == tier), f"{tier}: {plan}"
+    tables = {"raw": "readings", "minute": "rollup_minute", "hour": "rollup_hour", "day": "rollup_day"}
+    read = [tier for tier, table in tables.items() if re.findall(rf"Scan (?:using \w+ )?on {table}\w* .*\(actual", plan)]
+    assert len(read) == 1, plan
     rows = reader.execute(filled).fetchall()  # type: ignore[arg-type]
     assert sum(value for _, _, value in rows) / len(rows) == pytest.approx(1.75)
+    return read[0]
 
 
 @pytest.mark.real

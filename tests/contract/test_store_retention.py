@@ -11,9 +11,10 @@ import pytest
 from simway_flask_app.store import partitions, retention
 from simway_flask_app.store.retention import Retention
 from simway_flask_app.store.sql import SqlStore, open_store
+from simway_protocol.messages import EVERY_DEVICE
 from simway_testing import postgres_server
 from simway_testing.rollups import recomputed, rollups_of
-from simway_testing.stores import ON_POSTGRES, UplinkLog, uplink
+from simway_testing.stores import ON_POSTGRES, UplinkLog, outbox_of, uplink
 from sqlalchemy import text
 
 DAY_US, DAY_S = 86_400_000_000, 86_400
@@ -87,6 +88,15 @@ def test_settings_hold_until_a_person_says_otherwise(own: SqlStore) -> None:
     job(own, raw_days=10).apply()
     assert raw() == (0, "ada")
     assert days_of(own) == [0, -20_000]
+
+
+def test_gateways_are_told_how_long_raw_readings_are_kept(own: SqlStore) -> None:
+    job(own, raw_days=10).apply()
+    own.set_retention({"raw": 365 * DAY_S, "hour": DAY_S}, actor="ada", now_us=NOON_US)
+    job(own, raw_days=20).apply()
+    own.set_retention({"minute": 0}, actor="ada", now_us=NOON_US)
+    told = outbox_of(own, EVERY_DEVICE)
+    assert [(topic, entry.raw_keep_s) for topic, entry in told] == [("registry", 10 * DAY_S), ("registry", 365 * DAY_S)]
 
 
 @pytest.mark.parametrize("wrong", [{"raw": 1}, {"raw": -1}, {"week": DAY_S}, {"raw": DAY_S, "day": 10**12}])

@@ -78,6 +78,7 @@ class World:
 
     def __init__(self):
         self.now_us = START_US
+        self.retention_us = 30 * 86_400 * 10**6
         self.log = MemoryLog()
         self.log.ensure_topics()
         self.refusals = {}
@@ -98,7 +99,7 @@ class World:
             letters=self.letters,
             counts=self.counts,
             check_device=lambda device, version: self.refusals.get(device),
-            retention_us=30 * 86_400 * 10**6,
+            retention_us=lambda: self.retention_us,
             announces_expiry=True,
             wake=lambda: None,
         )
@@ -217,6 +218,17 @@ def test_what_cannot_be_admitted_is_refused_for_good_and_kept():
         (letter,) = [messages.decode("dead-letter", record.value) for record in world.log.records("dead-letter")]
         assert (letter.device, letter.seq, letter.reason, letter.reading) == ("demo", 1, "too_old", old)
         assert world.counts.rejected == {"too_old": 1}
+
+    run(scenario)
+
+
+def test_how_old_readings_may_be_is_what_holds_now():
+    async def scenario(world):
+        client = await world.attached()
+        old = Reading("a", world.now_us - 40 * 86_400 * 10**6, 1)
+        world.retention_us = 50 * 86_400 * 10**6
+        client.endpoint.send_data(1, [old], [], world.now_us)
+        await world.until(lambda: client.logged == [(1, 1)])
 
     run(scenario)
 

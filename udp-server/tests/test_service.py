@@ -1,5 +1,6 @@
 """The service as it runs: a parent, its workers, real sockets, the embedded log on a disk."""
 
+import itertools
 import os
 import random
 import signal
@@ -17,7 +18,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from simway_backbone import open_log
 from simway_protocol import messages
 from simway_protocol.commands import Body, BodyType, Kind, command_mac, encode_body
-from simway_protocol.messages import Attached, CommandEvent, Detached, Downlink, RegistryEntry
+from simway_protocol.messages import (
+    EVERY_DEVICE,
+    Attached,
+    CommandEvent,
+    Detached,
+    Downlink,
+    GatewayStarted,
+    RegistryEntry,
+)
 from simway_protocol.readings import Reading
 from simway_protocol.udp.events import AttachRefused, CommandArrived, SessionLost, Settled
 from simway_testing.udp_device import UdpDevice, now_us
@@ -270,6 +279,34 @@ def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(server):
         device.send(readings(20), first_seq=21)
         assert set(server.stored(device.device)) == set(range(1, 41))
     wait_for(lambda: server.metric("simway_readings_admitted_total") >= 120, 10, "counts do not go back")
+    begun = [(event.worker, event.workers) for event in server.events("", GatewayStarted)]
+    assert sorted(begun[:2]) == [(0, 2), (1, 2)]
+    assert begun[2:] == [(0, 2)]
+    [place] = {event.place for event in server.read("device-events") if isinstance(event, Attached | GatewayStarted)}
+    assert place.endswith(f":{server.port}")
+
+
+def test_how_old_readings_may_be_is_what_the_registry_says(server):
+    device = server.enrolled("demo")
+    numbers = itertools.count(1)
+
+    def takes(days):
+        seq = next(numbers)
+        device.send([Reading("a", now_us() - days * 86_400 * 10**6, seq)], first_seq=seq)
+        return seq in device.logged or device.rejected[seq]
+
+    def say(keep_s):
+        entry = RegistryEntry(EVERY_DEVICE, "revoked", [], now_us(), keep_s)
+        server.log.append("registry", 0, [(b"*", messages.encode(entry))]).result(10)
+
+    assert takes(40) == "too_old"
+    say(365 * 86_400)
+    wait_for(lambda: takes(40) is True, 10, "a longer retention")
+    assert takes(400) == "too_old"
+    say(86_400)
+    wait_for(lambda: takes(2) == "too_old", 10, "a shorter one")
+    say(0)
+    wait_for(lambda: takes(4_000) is True, 10, "for ever")
 
 
 def test_sigterm_ends_it_in_order_and_a_restart_sends_only_what_is_open(server):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from simway_protocol.messages import Attached, AuditAnchor, CommandEvent, Detached, DeviceEvent, Inventory
+from simway_protocol.messages import Attached, AuditAnchor, CommandEvent, Detached, DeviceEvent, GatewayStarted, Inventory
 from sqlalchemy import Connection, select
 
 from simway_flask_app import anchors, audits, ledger
@@ -45,6 +45,8 @@ class DeviceEvents:
             audits.ask_at_attach(connection, event.device, now_us)
         elif isinstance(event, Detached):
             registry.note_detached(connection, event)
+        elif isinstance(event, GatewayStarted):
+            registry.note_gateway_started(connection, event)
         elif isinstance(event, Inventory):
             registry.note_inventory(connection, event)
             twins.note_report(connection, event.device, now_us)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from simway_backbone import metrics
 from simway_backbone.log import Log, Record
 from simway_protocol import messages
-from simway_protocol.messages import BadMessage, RegistryEntry
+from simway_protocol.messages import EVERY_DEVICE, BadMessage, RegistryEntry
 
 from simway_ingest.follower import Follower
 
@@ -33,6 +33,8 @@ class Registry:
     """
 
     def __init__(self, log: Log, changed: Callable[[RegistryEntry], None] = lambda _: None) -> None:
+        self.raw_keep_us: int | None = None
+        """How long raw readings are kept: older ones are refused. 0: for ever; None: the log does not say."""
         self._devices: dict[str, RegistryEntry] = {}
         self._changed = changed
         self._follower = Follower(log, "registry", self._take, patience_s=PATIENCE_S)
@@ -84,6 +86,9 @@ class Registry:
                 entry: RegistryEntry = messages.decode("registry", record.value)
             except BadMessage:
                 metrics.RECORDS_LOST.labels("registry", "unreadable").inc()
+                continue
+            if entry.device == EVERY_DEVICE:
+                self.raw_keep_us = None if entry.raw_keep_s is None else entry.raw_keep_s * 1_000_000
                 continue
             self._devices[entry.device] = entry
             self._changed(entry)

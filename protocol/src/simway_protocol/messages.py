@@ -62,7 +62,10 @@ class Downlink(msgspec.Struct, omit_defaults=True):
 
 
 class Attached(msgspec.Struct, tag_field="type", tag="attached", omit_defaults=True):
-    """A session has shown its first valid frame under the traffic keys. ``generation`` only grows, per device."""
+    """A session has shown its first valid frame under the traffic keys. ``generation`` only grows, per device.
+
+    It lives in process ``worker`` (from 0) of the gateway at ``place``, host and port.
+    """
 
     device: str
     generation: int
@@ -74,16 +77,33 @@ class Attached(msgspec.Struct, tag_field="type", tag="attached", omit_defaults=T
     key_version: int
     t_us: int
     address: str = ""
+    place: str = ""
+    worker: int = 0
     v: int = 1
 
 
 class Detached(msgspec.Struct, tag_field="type", tag="detached", omit_defaults=True):
-    """A session is over: ``superseded``, ``idle``, ``revoked`` or ``shutdown``."""
+    """A session is over: ``superseded``, ``idle``, ``revoked`` or ``shutdown``. One whose gateway died: ``GatewayStarted``."""
 
     device: str
     generation: int
     gateway: str
     reason: str
+    t_us: int
+    v: int = 1
+
+
+class GatewayStarted(msgspec.Struct, tag_field="type", tag="gateway_started", omit_defaults=True):
+    """A gateway's process begins: sessions live in memory, so none that lived in this place before is left.
+
+    ``device`` is empty. ``place`` and ``worker``: as in ``Attached``; ``workers``: how many there are, all of lower numbers.
+    """
+
+    device: str
+    gateway: str
+    place: str
+    worker: int
+    workers: int
     t_us: int
     v: int = 1
 
@@ -168,19 +188,25 @@ class AuditAnchor(msgspec.Struct, tag_field="type", tag="audit_anchor", omit_def
     v: int = 1
 
 
-DeviceEvent: TypeAlias = Attached | Detached | CommandEvent | Inventory | AuditAnchor
+DeviceEvent: TypeAlias = Attached | Detached | GatewayStarted | CommandEvent | Inventory | AuditAnchor
+
+
+EVERY_DEVICE = "*"
+"""No device's id: the key of what ``registry`` says of all."""
 
 
 class RegistryEntry(msgspec.Struct, omit_defaults=True):
     """One record of ``registry`` (compacted, key = device id): what a gateway needs to work alone.
 
-    ``status``: active|revoked. ``key_versions``: those that may attach, the newest last.
+    ``status``: active|revoked. ``key_versions``: those that may attach, the newest last. The entry of ``EVERY_DEVICE`` (revoked:
+    nobody comes in by it) says what holds for all: ``raw_keep_s``, how old readings may be; 0: of any age.
     """
 
     device: str
     status: str
     key_versions: list[int]
     updated_us: int
+    raw_keep_s: int | None = None
     v: int = 1
 
 

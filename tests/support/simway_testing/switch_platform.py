@@ -112,7 +112,7 @@ class Platform:
         self._events = Events(self.log)
         self.exchange = Exchange(
             self.endpoint, events=self._events, letters=NoLetters(), counts=Counts(),  # type: ignore[arg-type]
-            check_device=lambda _device, _version: None, retention_us=10**15, announces_expiry=True, wake=lambda: None,
+            check_device=lambda _device, _version: None, retention_us=lambda: 10**15, announces_expiry=True, wake=lambda: None,
         )  # fmt: skip
         self._read = {topic: self.log.bounds(topic)[0][0] for topic in ("downlink", "device-events")}
         self._renew_cookies_us = self._dispatch_us = 0

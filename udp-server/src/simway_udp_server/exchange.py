@@ -22,6 +22,7 @@ from simway_protocol.messages import (
     Detached,
     DeviceEvent,
     Downlink,
+    GatewayStarted,
     Inventory,
     RegistryEntry,
     Uplink,
@@ -61,16 +62,21 @@ class Exchange:
         letters: DeadLetters,
         counts: Counts,
         check_device: Callable[[str, int], str | None],
-        retention_us: int,
+        retention_us: Callable[[], int],
         announces_expiry: bool,
         wake: Callable[[], None],
         traces: Traces | None = None,
+        place: str = "",
+        worker: int = 0,
     ) -> None:
-        """``announces_expiry``: of all workers one says that a command expired unsent. ``traces``: None when they are off."""
+        """``retention_us``: how old readings may be now. ``announces_expiry``: of all workers one says that a command expired
+        unsent. ``traces``: None when they are off. ``place`` and ``worker``: where our sessions live (``messages.Attached``).
+        """
         self.endpoint, self.commands = endpoint, Commands()
         self._events, self._letters, self._counts = events, letters, counts
         self._check_device, self._retention_us, self._announces_expiry = check_device, retention_us, announces_expiry
         self._wake, self._traces = wake, traces
+        self._place, self._worker = place, worker
         self._begun = False
         self._sessions: dict[str, SessionAttached] = {}
         self._refused = counts.refused
@@ -98,7 +104,7 @@ class Exchange:
     def _take_data(self, event: DataReceived, now_us: int) -> None:
         head = Uplink(event.device, GATEWAY, now_us, event.epoch, event.first_seq)
         sampled = self._traces.sample(head) if self._traces is not None else None
-        admission = admit_pack(event.records, head, event.dropped, self._retention_us)
+        admission = admit_pack(event.records, head, event.dropped, self._retention_us())
         uplinks, verdicts = admission.uplinks, admission.verdicts
         if uplinks:
             try:
@@ -157,7 +163,7 @@ class Exchange:
         self._publish(
             Attached(
                 event.device, event.generation, GATEWAY, event.iccid, event.boot_counter, event.epoch, event.last_counter,
-                event.key_version, now_us, f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+                event.key_version, now_us, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", self._place, self._worker,
             )
         )  # fmt: skip
         refusal = self._check_device(event.device, event.key_version)
@@ -217,6 +223,10 @@ class Exchange:
         for message, appended_us in found:
             if self.commands.take(message, appended_us, now_us) and self._begun:
                 self._submit(message)
+
+    def announce(self, workers: int, now_us: int) -> None:
+        """Says, before any session is published, that this worker begins; ``workers``: how many there are."""
+        self._publish(GatewayStarted("", GATEWAY, self._place, self._worker, workers, now_us))
 
     def begin(self) -> None:
         """Both topics have been read to their end: what is open now is to be sent."""

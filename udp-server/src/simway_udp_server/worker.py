@@ -58,6 +58,7 @@ DOWNLINK_PATIENCE_S, EVENTS_PATIENCE_S = 0.010, 0.1
 """A command waits for the first; by the second a session that a newer one elsewhere has replaced ends."""
 REPORT_INTERVAL_S = 1.0
 FAULT_LOG_INTERVAL_S = 60.0
+FOR_EVER_US = 2**62
 CLOCK_MARGIN_US = 60_000_000
 """By how much the clocks of those who append to the log may differ."""
 _OURS = ("simway_batch_", "simway_log_", "simway_consumer_", "simway_trace_")
@@ -89,7 +90,7 @@ class Worker:
 
     def __init__(self, index: int, udp: socket.socket, control: socket.socket, settings: Settings, log: Log) -> None:
         self._loop = asyncio.get_running_loop()
-        self._udp, self._control, self._log = udp, control, log
+        self._udp, self._control, self._log, self._settings = udp, control, log, settings
         self._has_scope = udp.family == socket.AF_INET6
         self._stop = asyncio.Event()
         self._loaded = False
@@ -119,10 +120,12 @@ class Worker:
             letters=self._letters,
             counts=self._counts,
             check_device=self._registry.check,
-            retention_us=settings.retention_us,
+            retention_us=self._retention_us,
             announces_expiry=index == 0,
             wake=self._want_send,
             traces=Traces(self._tracer) if self._tracer is not None else None,
+            place=f"{socket.gethostname()}:{udp.getsockname()[1]}",
+            worker=index,
         )
         self._batcher: Batcher[Token] = Batcher(log, self._loop, self._settled)
         self._exchange.batcher = self._batcher
@@ -238,6 +241,7 @@ class Worker:
         since_us = min(oldest_us, utc_us() - DAY_US) - CLOCK_MARGIN_US
         await self._follow("device-events", self._exchange.device_events, patience_s=EVENTS_PATIENCE_S, since_us=since_us)
         self._loaded = True
+        self._exchange.announce(self._settings.udp_workers, utc_us())
         self._exchange.begin()
         self._say_if_busy()
         self._want_send()
@@ -310,6 +314,13 @@ class Worker:
         now_us = utc_us()
         take(found, now_us)
         self._send(now_us)
+
+    def _retention_us(self) -> int:
+        """How old readings may be: as the registry tells; our own setting while it does not."""
+        keep_us = self._registry.raw_keep_us
+        if keep_us is None:
+            return self._settings.retention_us
+        return keep_us or FOR_EVER_US
 
     def _registry_changed(self, entry: RegistryEntry) -> None:
         """In the registry's thread: only what may end a session is of interest."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from simway_protocol.messages import Attached, Detached, Inventory, Profile, RegistryEntry
+from simway_protocol.messages import Attached, Detached, GatewayStarted, Inventory, Profile, RegistryEntry
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from simway_flask_app.store import alarms, outbox, trail
+from simway_flask_app.store import alarms, outbox, tiers, trail
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.oversight import Alarm
 from simway_flask_app.store.port import Device, DeviceDetail, DeviceExists, Session, SimInventory, UnknownDevice
@@ -82,9 +82,10 @@ def detail(connection: Connection, device: str) -> DeviceDetail:
 
 
 def announce(connection: Connection, now_us: int) -> None:
-    """Puts every device's registry entry into the outbox again, for a log that knows none."""
+    """Puts every entry of the registry into the outbox again, for a log that knows none."""
     for row in connection.execute(select(devices.c.device, devices.c.status, devices.c.key_version)).all():
         outbox.enqueue(connection, "registry", _entry(row.device, row.status, row.key_version, now_us), now_us)
+    tiers.announce(connection, now_us)
 
 
 def note_attached(connection: Connection, event: Attached) -> None:
@@ -92,7 +93,7 @@ def note_attached(connection: Connection, event: Attached) -> None:
     values = {
         "generation": event.generation, "gateway": event.gateway, "iccid": event.iccid, "boot_counter": event.boot_counter,
         "epoch": event.epoch, "key_version": event.key_version, "address": event.address, "attached_us": event.t_us,
-        "detached_us": None, "detached_reason": "",
+        "detached_us": None, "detached_reason": "", "place": event.place, "worker": event.worker,
     }  # fmt: skip
     known = connection.execute(select(sessions.c.generation).where(sessions.c.device == event.device)).scalar()
     if known is None:
@@ -107,6 +108,20 @@ def note_detached(connection: Connection, event: Detached) -> None:
         update(sessions)
         .where(sessions.c.device == event.device, sessions.c.generation == event.generation)
         .values(detached_us=event.t_us, detached_reason=event.reason)
+    )
+
+
+def note_gateway_started(connection: Connection, event: GatewayStarted) -> None:
+    """Ends the sessions that lived where a gateway's process begins anew, and those of processes that it has no more.
+
+    Events come in order: what attached to the new process comes later. Sessions from before places were told count as there.
+    """
+    table = sessions.c
+    there = table.place.in_((event.place, "")) & ((table.worker == event.worker) | (table.worker >= event.workers))
+    connection.execute(
+        update(sessions)
+        .where(table.gateway == event.gateway, there, table.detached_us.is_(None))
+        .values(detached_us=event.t_us, detached_reason="gateway_lost")
     )
 
 

@@ -56,6 +56,8 @@ sessions = Table(
     Column("attached_us", BigInteger, nullable=False),
     Column("detached_us", BigInteger),
     Column("detached_reason", Text, nullable=False),
+    Column("place", Text, nullable=False, server_default="", comment="where it lives: host and port of a gateway"),
+    Column("worker", Integer, nullable=False, server_default="0", comment="which process of that place"),
 )
 
 inventories = Table(

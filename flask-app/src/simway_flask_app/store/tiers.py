@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simway_protocol.limits import RAW_RETENTION_US
+from simway_protocol.messages import EVERY_DEVICE, RegistryEntry
 from sqlalchemy import Connection, insert, select, update
 
-from simway_flask_app.store import trail
+from simway_flask_app.store import outbox, trail
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.oversight import Tier
 from simway_flask_app.store.schema import tiers
@@ -62,6 +63,14 @@ def note_gone(connection: Connection, tier: str, before_us: int) -> None:
     connection.execute(update(tiers).where(further).values(gone_before_us=before_us))
 
 
+def announce(connection: Connection, now_us: int) -> None:
+    """Tells gateways by the registry how long raw readings are kept, unless nobody has said so yet."""
+    raw = load(connection)["raw"]
+    if raw.updated_us:
+        entry = RegistryEntry(EVERY_DEVICE, "revoked", [], now_us, raw.keep_s)
+        outbox.enqueue(connection, "registry", entry, now_us)
+
+
 def _set(connection: Connection, tier: str, keep_s: int, actor: str, now_us: int) -> None:
     before = load(connection)[tier]
     values = {"keep_s": keep_s, "updated_us": now_us, "actor": actor}
@@ -71,3 +80,5 @@ def _set(connection: Connection, tier: str, keep_s: int, actor: str, now_us: int
         connection, "retention.set", device="", actor=actor, subject=tier, now_us=now_us,
         detail={"keep_s": keep_s, "before_s": before.keep_s},
     )  # fmt: skip
+    if tier == "raw":
+        announce(connection, now_us)

@@ -172,7 +172,7 @@ class SimWord(Struct):
 
 
 class Session(Struct):
-    """The newest attach. ``attached`` is false once it is over."""
+    """The newest attach. ``attached`` is false once it is over; where its gateway died, once that runs again."""
 
     attached: bool
     gateway: str
