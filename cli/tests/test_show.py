@@ -122,6 +122,26 @@ def test_what_retention_took_of_windows_is_said(cli: Any, api: Any) -> None:
     assert "Percentiles are known from 2026-11-22 09:00:00 on" in cli(*asked).err
 
 
+def test_points_thin_the_windows_of_a_plot(cli: Any, api: Any) -> None:
+    api.on("GET", "devices/demo/readings", windows())
+    assert cli("readings", "demo", "--window", "1m", "--plot", "--points", "40", COLUMNS="80").status == 0
+    assert api.requests[-1].query["points"] == ["40"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--points", "40"], "--points"),
+        (["--latest", "--last", "1h"], "--latest"),
+        (["--latest", "--from", "2026-01-31"], "--latest"),
+    ],
+)
+def test_a_flag_that_would_mean_nothing_is_refused(cli: Any, flags: list[str], said: str) -> None:
+    done = cli("readings", "demo", *flags)
+    assert done.status == 2
+    assert said in done.err
+
+
 def test_a_plot_has_a_frame_a_sensor(cli: Any, api: Any, recorded: Any) -> None:
     api.on("GET", "devices/demo/readings", windows())
     done = cli(

@@ -41,7 +41,9 @@ def add(where: Any) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="where to; '-' or nothing for standard output")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE when the new one is whole")
     parser.add_argument("--sensor", action="append", default=[], metavar="NAME", help="only this one; may be given several times")
-    parser.add_argument("--columns", metavar="NAMES", help="of device,sensor,time,t_us,value,kind,unit (csv, ndjson)")
+    parser.add_argument(
+        "--columns", metavar="NAMES", help="of device,sensor,time,t_us,value,kind,unit, in the order that is wanted"
+    )
     parser.add_argument("--gzip", action="store_true", help="compress (csv, ndjson); a name that ends with .gz says so too")
     add_range(parser)
 

@@ -75,7 +75,9 @@ def add(where: Any) -> None:
 def _add_filter(parser: Parser) -> None:
     parser.add_argument("--device", metavar="DEVICE", help="of this device")
     parser.add_argument("--reason", metavar="WORD", help="such as too_old, conflict, corrupt_record")
-    parser.add_argument("--source", metavar="WORD", help="who put it aside: admit (a gateway), recorder, dispatcher")
+    parser.add_argument(
+        "--source", metavar="WORD", help="who put it aside: admit (a gateway's rules), udp-server, recorder, dispatcher, letters"
+    )
     add_range(parser)
 
 

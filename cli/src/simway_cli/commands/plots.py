@@ -22,7 +22,7 @@ def plot(run: Run, args: Arguments) -> Exit:
         args.last = HOUR_US if args.window is None else args.window * width
     names = aggregates(args) if args.window is not None else ["value"]
     if args.window is not None:
-        query = window_query(run, args) | {"fill": args.fill or "null"}
+        query = window_query(run, args) | {"fill": args.fill or "null", "points": args.points}
     else:
         from_us, to_us = time_range(run.times, args)
         points = args.points or width * POINTS_PER_COLUMN

@@ -57,7 +57,11 @@ def add(where: Any) -> None:
     windows = parser.add_argument_group("windows")
     windows.add_argument("--window", type=duration, metavar="SPAN", help="one row a window of this length: 5s, 1m, 1h, 1d")
     windows.add_argument("--agg", metavar="NAMES", help=f"of {AGGREGATES} (any pNN); default avg,min,max")
-    windows.add_argument("--fill", choices=("none", "null", "previous", "linear", "zero"), help="windows without readings")
+    windows.add_argument(
+        "--fill",
+        choices=("none", "null", "previous", "linear", "zero"),
+        help="what stands in a window without readings (default: none, no line; with --plot null, a gap)",
+    )
     parser.add_argument(
         "--points", type=positive, metavar="N", help="points of a plotted line (default: by the terminal's width)"
     )
@@ -68,6 +72,10 @@ def _readings(run: Run, args: Arguments) -> Exit:
         raise Usage("--agg and --fill are about windows", hint="Say how long one is: --window 1m.")
     if args.window is not None and (args.latest or args.follow):
         raise Usage("--window goes with a table or --plot", hint="Leave --latest or --follow away.")
+    if args.points is not None and not args.plot:
+        raise Usage("--points is about plots", hint="Say --plot too; --limit is about tables.")
+    if args.latest and (args.last is not None or args.from_ is not None or args.to is not None):
+        raise Usage("--latest is the newest of each sensor, whenever it was", hint="Leave --latest or the time range away.")
     if args.latest:
         return _latest(run, args)
     if args.follow:

@@ -33,7 +33,8 @@ def add(where: Any) -> None:
         "retention",
         "How long readings and their windows are kept.",
         handler=_show,
-        about="Raw readings and each rollup (minute, hour, day) have a time of their own; newest values and the ledger stay.",
+        about="Raw readings and each rollup (minute, hour, day) have a time of their own; newest values and the ledger stay.\n"
+        "How long raw readings are kept is also how old a reading may be that comes in: gateways refuse older ones (too_old).",
         examples=[
             ("simway retention", "what holds now, and who said so"),
             ("simway retention set raw=90d minute=1y", "keep longer"),

@@ -18,7 +18,7 @@ def add(where: Any) -> None:
         handler=_health,
         about="Exit status 0 when the service and its database answer, else 3.",
         examples=[
-            ("simway health", "one word, or what is wrong"),
+            ("simway health", "ok, or what is wrong"),
             ("simway health --url http://10.0.0.5:8000", "another server"),
         ],
     )
