@@ -9,7 +9,7 @@ import pytest
 from simway_backbone import open_log
 from simway_flask_app.store.sql import open_store
 from simway_testing.ledger_house import House
-from simway_testing.web_site import migrated
+from simway_testing.web_site import Site, migrated
 
 
 @pytest.fixture
@@ -23,3 +23,12 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.dispatcher.close()
     store.close()
     log.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """The web app with one device enrolled; files that want another app have a fixture of this name of their own."""
+    site = Site(tmp_path)
+    site.enrol()
+    yield site
+    site.close()

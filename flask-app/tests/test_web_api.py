@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,14 +14,6 @@ from simway_protocol.readings import Reading
 from simway_testing.web_site import DEVICE, ICCIDS, Site
 
 API = "/api/v1"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    made.enrol()
-    yield made
-    made.close()
 
 
 def problem(response: Any, status: int, reason: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +12,6 @@ from simway_testing.web_site import TOKEN, Site
 
 API = "/api/v1"
 SAME_ORIGIN = {"Origin": "http://localhost"}
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    made.enrol()
-    yield made
-    made.close()
 
 
 def sign_in(client: Any) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 
 import cbor2
 import pytest
@@ -15,14 +13,6 @@ from simway_testing.web_site import DEVICE, Site
 
 API = "/api/v1"
 COUNTS = ("stored", "duplicate", "conflict", "dropped", "missing")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
-    site.enrol()
-    yield site
-    site.close()
 
 
 def put_aside(site: Site, *found: DeadLetter) -> list[int]:

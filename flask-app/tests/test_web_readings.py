@@ -6,8 +6,6 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,14 +21,6 @@ API = "/api/v1"
 READINGS, EXPORT, IMPORT = (f"{API}/devices/{DEVICE}/{what}" for what in ("readings", "export", "import"))
 T_US = 1_767_225_600_000_000
 VALUES = [21.5, 0.0, 5e-324, 0, 2**53 + 1, -(2**63), True, False, "", 'a "b",\r\nü', {"a": [1, 2.5, None]}]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    made.enrol()
-    yield made
-    made.close()
 
 
 def every_kind(site: Site) -> list[Reading]:

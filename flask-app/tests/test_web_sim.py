@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,6 @@ EID = "89049032000001000000012345678901"
 SWITCH = {"kind": "switch", "iccid": BETA}
 HEAD = {"seq": 0, "hash": "00" * 32}
 FORCE = {"force": True, "reason": "on the bench, with a cable"}
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    made.enrol()
-    yield made
-    made.close()
 
 
 def report(site: Site, *profiles: Profile, active: str = ALPHA, generation: int = 1) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Table, select
 from simway_flask_app import aggregates
 from simway_flask_app.aggregates import DAY_US, HOUR_US, MINUTE_US, Asked, Summary
 from simway_flask_app.store import scan
+from simway_flask_app.store.bulk import WINDOW_COLUMNS
 from simway_flask_app.store.engine import Database
 from simway_flask_app.store.port import TooMuch
 from simway_flask_app.store.questions import Answer, Fill, Question, SeriesPoints, Tier
@@ -31,10 +32,9 @@ ROWS_MAX = 1_000_000
 """Rows that one answer may read."""
 _RAW: Tier = "raw"
 _S_US = 1_000_000
-_COLUMNS = ("series_id", "bucket_us", "count", "sum", "min", "min_us", "max", "max_us", "first", "first_us", "last", "last_us")
 WIDTHS_US: dict[Tier, int] = {"day": DAY_US, "hour": HOUR_US, "minute": MINUTE_US}
 """Of the rollups, the coarsest first."""
-SOURCES: dict[Tier, Source] = {tier: Source(f"rollup_{tier}", _COLUMNS, "bucket_us") for tier in WIDTHS_US} | {"raw": RAW}
+SOURCES: dict[Tier, Source] = {tier: Source(f"rollup_{tier}", WINDOW_COLUMNS, "bucket_us") for tier in WIDTHS_US} | {"raw": RAW}
 _ROLLUPS: dict[Tier, Table] = {"day": rollup_day, "hour": rollup_hour, "minute": rollup_minute}
 
 
