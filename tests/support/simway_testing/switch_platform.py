@@ -54,7 +54,10 @@ class Events:
         self._log = log
         self._waiting: list[Waiting] = []
 
-    def add(self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False) -> bool:
+    def add(
+        self, key: bytes | None, value: bytes, durable: Callable[[], None] | None = None, *, always: bool = False,
+        patience_s: float = 0.0,
+    ) -> bool:  # fmt: skip
         self._waiting.append(Waiting(key, value, durable))
         return True
 
@@ -160,8 +163,8 @@ class Platform:
         return self.endpoint.next_deadline_us()
 
     def close(self) -> None:
-        assert self._dispatcher is not None
-        self._dispatcher.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()
         self.store.close()
         self.log.close()
 
