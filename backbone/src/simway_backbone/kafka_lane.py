@@ -2,14 +2,15 @@
 
 What comes while a lane waits for an answer is held, and goes together when that is there: a request costs this process half a
 millisecond and more, whatever it holds, and kafka-python spins while as many requests are under way as it allows
-(docs/decisions/one-record-under-way.md).
+(docs/decisions/one-record-under-way.md). For the same reason what a lane at rest is given goes by way of a thread: when that has
+its turn, all that the caller appends in one sweep is there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
@@ -33,37 +34,46 @@ class Append(NamedTuple):
 class Lane:
     """Takes appends from any thread; never blocks. Appends of one partition stay in order.
 
-    ``connect`` makes a producer that knows the topic, and blocks; it runs in ``connector``. ``refuse``: why records cannot be
-    appended at all, or None. ``unavailable`` puts kafka-python's errors into ours.
+    ``connect`` makes a producer that knows the topic, and blocks; it runs in ``connector``, and ``starter`` is for what does not
+    block. ``refuse``: why records cannot be appended at all, or None. ``unavailable`` puts kafka-python's errors into ours.
     """
 
     def __init__(
         self,
         connector: Executor,
+        starter: Executor,
         connect: Callable[[str], Any],
         refuse: Callable[[Append], LogError | None],
         unavailable: Callable[[BaseException], LogUnavailable],
     ) -> None:
-        self._connector, self._connect, self._refuse, self._unavailable = connector, connect, refuse, unavailable
+        self._connector, self._starter = connector, starter
+        self._connect, self._refuse, self._unavailable = connect, refuse, unavailable
         self._lock = threading.Lock()
         self._under_way = 0
+        self._starting = False
         self._held: list[Append] = []
         self.producer: Any = None
 
     def put(self, append: Append) -> None:
-        """Sends now, or when what is under way is answered."""
+        """Sends at once, or when what is under way is answered."""
         append.future.add_done_callback(self._answered)
         with self._lock:
-            if self._under_way:
-                self._held.append(append)
+            self._held.append(append)
+            if self._under_way or self._starting:
                 return
-            self._under_way = 1
-        self._send_all([append])
+            self._starting = True
+        try:
+            self._starter.submit(self._start)
+        except RuntimeError:
+            with self._lock:
+                held = self._take()
+            _fail(held, LogUnavailable("the log is closed"))
 
     @property
     def is_idle(self) -> bool:
         """Whether all that was put is answered."""
-        return not self._under_way
+        with self._lock:
+            return not (self._under_way or self._held)
 
     def connect_ahead(self, topic: str) -> None:
         """Makes the producer if there is none. Blocks. Raises ``LogUnavailable``."""
@@ -83,32 +93,41 @@ class Lane:
         if producer is not None:
             _discard(producer)
 
+    def _start(self) -> None:
+        with self._lock:
+            held = self._take()
+        self._send_all(held)
+
+    def _take(self) -> list[Append]:
+        """What is held is under way from now on. With the lock held, and nothing under way."""
+        held, self._held = self._held, []
+        self._under_way, self._starting = len(held), False
+        return held
+
     def _answered(self, future: Future[int]) -> None:
         """The last answer of those under way sends the next; what was held behind a broker that is away fails with the rest."""
         with self._lock:
             self._under_way -= 1
             if self._under_way:
                 return
-            held, self._held = self._held, []
-            self._under_way = len(held)
+            held = self._take()
         error = future.exception()
         if isinstance(error, LogUnavailable):
-            for append in held:
-                append.future.set_exception(error)
+            _fail(held, error)
         elif held:
             self._send_all(held)
 
     def _send_all(self, appends: Sequence[Append]) -> None:
         """At once when connected; else a thread connects. ``send`` waits for the broker when it does not know the topic."""
         if all(_knows(self.producer, append.topic) for append in appends):
-            for append in appends:
-                self._send(append)
+            with _woken_once(self.producer):
+                for append in appends:
+                    self._send(append)
             return
         try:
             self._connector.submit(self._connect_and_send, appends)
         except RuntimeError:
-            for append in appends:
-                append.future.set_exception(LogUnavailable("the log is closed"))
+            _fail(appends, LogUnavailable("the log is closed"))
 
     def _connect_and_send(self, appends: Sequence[Append]) -> None:
         for append in appends:
@@ -151,6 +170,23 @@ class Lane:
 def _knows(producer: Any, topic: str) -> bool:
     """Whether there is a producer, and its ``send`` for the topic would not wait for the broker."""
     return producer is not None and producer._metadata.partitions_for_topic(topic) is not None
+
+
+@contextlib.contextmanager
+def _woken_once(producer: Any) -> Iterator[None]:
+    """kafka-python wakes its thread for each record, which would then send the first of them alone, and run its loop for each."""
+    sender = producer._sender
+    sender.wakeup = lambda: None
+    try:
+        yield
+    finally:
+        del sender.wakeup
+        sender.wakeup()
+
+
+def _fail(appends: Sequence[Append], error: LogUnavailable) -> None:
+    for append in appends:
+        append.future.set_exception(error)
 
 
 def _discard(producer: Any) -> None:

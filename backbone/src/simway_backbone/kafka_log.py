@@ -101,8 +101,10 @@ class KafkaLog:
         self._admin: Any = None
         self._counts: dict[str, int] = {}
         self._connector = ThreadPoolExecutor(1, "log-connect")
+        self._starter = ThreadPoolExecutor(1, "log-start")
         self._lanes = [
-            Lane(self._connector, self._connect, self._refuse, partial(unavailable, self._servers)) for _ in range(LANES)
+            Lane(self._connector, self._starter, self._connect, self._refuse, partial(unavailable, self._servers))
+            for _ in range(LANES)
         ]
         self._waiting_bytes = 0
         self._count_lock = threading.Lock()
@@ -182,6 +184,7 @@ class KafkaLog:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s and not all(lane.is_idle for lane in self._lanes):
             time.sleep(CLOSE_LOOK_S)
+        self._starter.shutdown(wait=False)
         self._connector.shutdown(wait=False, cancel_futures=True)
         for lane in self._lanes:
             lane.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -116,6 +117,18 @@ class KafkaReader:
         return OffsetGone(self._topic, partition.partition, self._positions[partition.partition], earliest, end)
 
 
+class QuietSelector(selectors.DefaultSelector):
+    """As its base, but it does not describe in words a socket that is not registered.
+
+    kafka-python asks for one before each wait, and ``repr`` of a socket asks the kernel for both its addresses.
+    """
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """See ``selectors.BaseSelector``."""
+        descriptor = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        return super().get_key(fileobj if descriptor < 0 else descriptor)
+
+
 def connection_settings(servers: Sequence[str], client_id: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
     """What every client of kafka-python gets here: short, bounded waits, and a quick return after an outage."""
     timeout_ms = int(answer_timeout_s * 1000)
@@ -125,6 +138,7 @@ def connection_settings(servers: Sequence[str], client_id: str, answer_timeout_s
         "request_timeout_ms": timeout_ms,
         "bootstrap_timeout_ms": timeout_ms,
         "reconnect_backoff_max_ms": 1000,
+        "selector": QuietSelector,
     }
 
 
