@@ -114,6 +114,17 @@ def test_an_entry_stands_or_falls_with_its_decision(fresh: SqlStore) -> None:
     assert fresh.verify_audit(SIGNER).broken is None
 
 
+def test_an_entry_undone_with_a_savepoint_is_not_what_the_next_one_follows(fresh: SqlStore) -> None:
+    with fresh.deciding() as connection:
+        for number in range(2):
+            undone = connection.begin_nested()
+            trail.append(connection, "device.status", device="demo", actor="api", now_us=T0_US, detail={"undone": number})
+            undone.rollback()
+            trail.append(connection, "device.status", device="demo", actor="api", now_us=T0_US)
+    assert [row.entry.seq for row in fresh.audit().entries] == [2, 1]
+    assert fresh.verify_audit(SIGNER).broken is None
+
+
 def test_the_database_refuses_to_change_an_entry(fresh: SqlStore) -> None:
     decide(fresh, 2)
     statements = ["UPDATE audit_trail SET actor = 'x'", "DELETE FROM audit_trail"]

@@ -108,3 +108,23 @@ def test_rows_that_the_database_will_not_have_go_aside_and_the_rest_is_stored(ow
     assert (len(outcome.readings), outcome.refused) == (91, 9)
     assert rollups_of(own) == recomputed(own)
     assert dict(own.loss_ledger("demo").rejected) == {"refused_by_store": 9}
+
+
+def test_a_connection_that_the_database_has_ended_is_replaced_without_a_word(own: SqlStore) -> None:
+    if own.is_sqlite:
+        pytest.skip("SQLite has no connections to end")
+    other = open_store(own_url(own), pool_size=1)
+    for _ in range(2):
+        with own.reading() as connection:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with other.reading() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+        own.ping()
+        with other.reading() as connection:
+            assert connection.execute(text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}).scalar() == 0
+    other.close()
+
+
+def own_url(store: SqlStore) -> str:
+    with store.reading() as connection:
+        return connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
