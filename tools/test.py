@@ -34,8 +34,8 @@ GIVES_WAY = 10
 BESIDE = ("check", "applet", "switch")
 ALONE = ("e2e", "faults", "platform")
 UNIT = ("protocol", "backbone", "ingest", "udp-server", "flask-app", "modem-client", "virtual-sim", "cli", "bench", "tests/repo")
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
-"""Tests of one platform stay together, in their order; two platforms run side by side."""
+SIDE_BY_SIDE = ("--dist", "loadgroup")
+"""Tests of one platform stay together, in their order; platforms run side by side, for most of their time is waiting."""
 
 FILE_BY_FILE = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 SLOW = ("test_log_groups", "test_log_kafka", "test_writers_asleep", "test_loss", "test_log")
@@ -149,8 +149,8 @@ STAGES: dict[str, Callable[[], Result]] = {
     "contract": pytest("contract", *FILE_BY_FILE, *(path for path in CONTRACT if path not in CARDS), shares=True, in_memory=True),
     "card": pytest("card", "-n", "2", *CARDS),
     "switch": program("switch", "tests/faults/switch_faults.py"),
-    "e2e": pytest("e2e", *SIDE_BY_SIDE, "tests/e2e", "tests/run", "tests/observability"),
-    "faults": pytest("faults", *SIDE_BY_SIDE, "tests/faults"),
+    "e2e": pytest("e2e", "-n", "3", *SIDE_BY_SIDE, "tests/e2e", "tests/run", "tests/observability"),
+    "faults": pytest("faults", "-n", "2", *SIDE_BY_SIDE, "tests/faults"),
     "platform": program("platform", "tests/faults/platform_faults.py", "--short"),
 }
 

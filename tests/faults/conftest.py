@@ -16,7 +16,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Platform]:
     with (
         scratch("faults") as directory,
         servers_of(request.param) as servers,
-        running(directory, **urls(servers)) as platform,
+        running(directory, **urls(servers), GROUP_SESSION_TIMEOUT_S="6") as platform,
     ):
         yield platform
 

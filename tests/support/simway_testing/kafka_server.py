@@ -58,11 +58,7 @@ def server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     command = [java, *_JAVA, f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}", "-cp", class_path]
     if not properties.exists():
         properties.write_text(_properties(directory))
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["kafka.tools.StorageTool", "format", "--standalone", "-t", f"A{cluster[1:]}", "-c", str(properties)]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=directory)
-        if done.returncode:
-            raise Unavailable(f"Kafka's storage could not be formatted: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        _format(directory, [*command, "kafka.tools.StorageTool", "format", "-t", _identity(), "-c", str(properties)])
     with (directory / "broker.log").open("ab") as log:
         command += ["kafka.Kafka", str(properties)]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, preexec_fn=_die_with_parent)  # noqa: PLW1509
@@ -74,13 +70,35 @@ def server(directory: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         _stop(process)
 
 
+def _format(directory: Path, tool: list[str]) -> None:
+    """Formats the broker's storage: by ``tool`` the first time, which takes a JVM; later as it did then, with other ids."""
+    data, kept = directory / "data", CACHE / "libs" / "bootstrap.checkpoint"
+    if kept.exists():
+        data.mkdir()
+        shutil.copyfile(kept, data / kept.name)
+        identities = f"cluster.id={_identity()}\ndirectory.id={_identity()}\n"
+        (data / "meta.properties").write_text(f"version=1\nnode.id=1\n{identities}")
+        return
+    done = subprocess.run(tool, capture_output=True, text=True, check=False, cwd=directory)
+    if done.returncode:
+        raise Unavailable(f"Kafka's storage could not be formatted: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    beside = kept.with_name(f"{kept.name}.{uuid.uuid4().hex}")
+    shutil.copyfile(data / kept.name, beside)
+    beside.replace(kept)
+
+
+def _identity() -> str:
+    """A random id as Kafka writes them; none begins with a dash, which its tools would take for an option."""
+    return "A" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+
+
 def _properties(directory: Path) -> str:
     port, controller = _free_ports(2)
     (directory / "port").write_text(str(port))
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
-        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
         "controller.listener.names": "CONTROLLER",
@@ -88,6 +106,7 @@ def _properties(directory: Path) -> str:
         "log.dirs": directory / "data",
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": 1,
+        "group.initial.rebalance.delay.ms": 0,
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "log.cleaner.dedupe.buffer.size": 4_194_304,
@@ -153,12 +172,13 @@ def _await_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None
     deadline_s = time.monotonic() + START_S
     while True:
         try:
+            socket.create_connection(("127.0.0.1", port), 2).close()  # a client backs off for seconds where nobody listens yet
             KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}", bootstrap_timeout_ms=2000).close()
             return
-        except KafkaError as error:
+        except (KafkaError, OSError) as error:
             if process.poll() is not None or time.monotonic() > deadline_s:
                 raise Unavailable(f"Kafka did not start: {error}\n{log.read_text()[-3000:]}") from error
-            time.sleep(0.1)
+            time.sleep(0.05)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -240,8 +240,14 @@ class Platform(Front):
         self.api.token = Path(self.settings["ADMIN_TOKEN_FILE"]).read_text().strip()
 
     def stop(self) -> dict[str, int]:
-        """Ends everything, the device first; the exit code of each."""
-        self.stop_modems()
+        """Ends everything, the devices first, then all services at once; the exit code of each."""
+        for modem in (devices := [*self.modems, self.processes["modem"]]):
+            modem.ask_to_stop()
+        for modem in devices:
+            modem.stop()
+        self.modems.clear()
+        for process in self.processes.values():
+            process.ask_to_stop()
         return {name: process.stop() for name, process in reversed(self.processes.items())}
 
     def tails(self) -> dict[str, str]:
