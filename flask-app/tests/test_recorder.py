@@ -274,3 +274,47 @@ def test_two_recorders_share_the_partitions(log: MemoryLog, store: SqlStore, dev
         send(log, device, 2, 2.0)
         await_that(lambda: values(store, device) == [1.0, 2.0])
         await_that(lambda: len(one.recorder.partitions) == 24)
+
+
+@pytest.fixture
+def small_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some four records of these tests in a transaction."""
+    monkeypatch.setattr("simway_flask_app.intake.TURN_MIN_BYTES", 1_000)
+    monkeypatch.setattr("simway_flask_app.intake.TURN_MAX_BYTES", 1_000)
+
+
+@pytest.mark.usefixtures("small_turns")
+def test_one_reading_does_not_wait_behind_what_another_partition_brings(log: Log, store: SqlStore, device: str) -> None:
+    other = next(name for name in (uuid.uuid4().hex for _ in range(10_000)) if partition_of(name) != partition_of(device))
+    for n in range(1, 61):
+        send(log, device, n, float(n))
+    send(log, other, 1, 7.0)
+    turns: list[set[str]] = []
+    watched = Faulty(store.uplink_writer(), lambda ups: turns.append({uplink.device for uplink in ups}))
+    with Running(log, store, watched):
+        await_that(lambda: len(values(store, device)) == 60)
+    assert turns[0] == {device, other}
+    assert len(turns) > 5
+
+
+@pytest.mark.usefixtures("small_turns")
+def test_what_was_read_already_is_no_part_of_what_retention_took(log: MemoryLog, store: SqlStore, device: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(uplinks: list[Uplink]) -> None:
+        if uplinks:
+            begun.set()
+            go_on.wait(WAIT_S)
+
+    missing: list[int] = []
+    for n in range(1, 11):
+        send(log, device, n, float(n))
+    with Running(log, store, Faulty(store.uplink_writer(), hold), on_missing=missing.append):
+        assert begun.wait(WAIT_S)
+        for n in range(11, 15):
+            send(log, device, n, float(n))
+        log.drop_before("uplink", partition_of(device), 13)
+        go_on.set()
+        await_that(lambda: values(store, device) == [*map(float, range(1, 11)), 14.0])
+    assert missing == [3]
+    assert store.loss_ledger(device).missing == 3

@@ -156,8 +156,10 @@ _SIMPLE: dict[str, Callable[[Summary], Value | None]] = {
 def points(windows: Iterable[Summary], asked: Asked) -> list[dict[str, Any]]:
     """Each window as ``{"t": its start, name: value, ...}``; null for what a window does not have."""
     ranked = iter(range(len(asked.ranks)))
-    columns = [(name, _SIMPLE[name] if name in _SIMPLE else _ranked(next(ranked))) for name in asked.names]
-    return [{"t": window.start_us} | {name: of(window) for name, of in columns} for window in windows]
+    columns = [_SIMPLE[name] if name in _SIMPLE else _ranked(next(ranked)) for name in asked.names]
+    names, windows = ("t", *asked.names), list(windows)
+    rows = zip([window.start_us for window in windows], *(map(of, windows) for of in columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _ranked(place: int) -> Callable[[Summary], float | None]:

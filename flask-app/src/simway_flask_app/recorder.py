@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -19,6 +19,7 @@ from simway_backbone.log import GroupReader, Log, LogUnavailable, OffsetGone, Re
 from simway_protocol.messages import BadMessage, DeadLetter, Uplink, UplinkBatch, decode
 
 from simway_flask_app.clock import utc_now_us
+from simway_flask_app.intake import AHEAD_BYTES, Pace, Waiting, cost_bytes
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, Gap, PositionMoved
 from simway_flask_app.store.uplinks import Outcome, StoredReadings, UplinkWriter
@@ -30,7 +31,8 @@ log = structlog.get_logger()
 TOPIC = "uplink"
 CONSUMER = "recorder"
 READINGS_MAX = 40_000
-"""Readings in one transaction, about: a record is never divided. So many come together only when there is a backlog.
+"""Readings in one transaction, about: a record is never divided. So many come together only when all that waits is late
+(``intake``).
 
 The more, the fewer rows of ``latest`` and ``epochs`` for each reading; but SQLite's other writers wait for it, 5 s at most.
 """
@@ -106,9 +108,10 @@ class Recorder:
         self._on_committed, self._session_timeout_s = on_committed, session_timeout_s
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
+        self._waiting, self._pace = Waiting(), Pace()
         self._renew_at_s, self._store_answers = 0.0, False
         self.newest_us: int | None = None
-        """When the newest record that is in the store was appended; None before the first."""
+        """What was appended until then is in the store; None before the first."""
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -185,12 +188,14 @@ class Recorder:
         """The group gave these to others, or we fell out of it."""
         for partition in partitions:
             self._next.pop(partition, None)
+        self._waiting.drop(partitions)
         self._rights.drop(partitions)
         log.info("no longer recording", partitions=sorted(partitions), still=sorted(self._next))
 
     def _forget(self) -> frozenset[int]:
         held = frozenset(self._next)
         self._next.clear()
+        self._waiting.drop(held)
         self._rights.drop(held)
         return held
 
@@ -212,31 +217,35 @@ class Recorder:
             log.warning("rights were not given back; they expire by themselves", detail=str(error))
 
     def _follow(self, reader: GroupReader) -> None:
+        """Reads ahead, as far as it may and without waiting where there is something to store; stores one turn of that."""
         try:
-            records = reader.poll(POLL_S, RECORDS_MAX)
+            if self._waiting.size_bytes < AHEAD_BYTES:
+                self._waiting.add(reader.poll(0.0 if self._waiting else POLL_S, RECORDS_MAX))
+                self._report("log", None)
         except OffsetGone as gone:
+            while self._waiting:
+                self._take_turn()
             self._skip(reader, gone)
-            return
         except LogUnavailable as error:
             self._report("log", str(error))
-            self._stopping.wait(RETRY_FIRST_S)
-            return
-        self._report("log", None)
-        self._take(_decode(record, self._now_us()) for record in records)
+            if not self._waiting:
+                self._stopping.wait(RETRY_FIRST_S)
+        if self._waiting:
+            self._take_turn()
 
-    def _take(self, parts: Iterable[Part]) -> None:
-        """Stores parts in transactions of about ``READINGS_MAX`` readings; no more than that is decoded at once."""
-        batch: list[Part] = []
-        readings = 0
-        for part in parts:
-            size = part.readings
-            if batch and readings + size > READINGS_MAX:
-                self._store(batch)
-                batch, readings = [], 0
-            batch.append(part)
-            readings += size
-        if batch:
-            self._store(batch)
+    def _take_turn(self) -> None:
+        """Stores what is next of that which waits, in one transaction. No more than that is decoded at once."""
+        parts: list[Part] = []
+        readings = size_bytes = 0
+        for record in self._waiting.turn(self._pace.turn_bytes(self._waiting, self._now_us())):
+            parts.append(_decode(record, self._now_us()))
+            readings += parts[-1].readings
+            size_bytes += cost_bytes(record)
+            if readings >= READINGS_MAX:
+                break
+        began_s = time.monotonic()
+        self._store(parts)
+        self._pace.note(size_bytes, time.monotonic() - began_s)
 
     def _store(self, parts: Sequence[Part]) -> None:
         """Stores parts for good, however long that takes. Raises ``_Stopped``, ``RightLost``, ``PositionMoved`` and what
@@ -284,7 +293,7 @@ class Recorder:
         started_s = time.perf_counter()
         outcome = self._writer.store(uplinks, self._follower, moves, now_us=self._now_us(), rights=self._rights, letters=buried)
         self._next |= {partition: after for partition, (_, after) in moves.items()}
-        self.newest_us = max(part.record.appended_us for part in parts)
+        self.newest_us = min(self._waiting.heads_us, default=max(part.record.appended_us for part in parts))
         self._report("store", None)
         seconds = time.perf_counter() - started_s
         if self._on_outcome is not None:

@@ -290,6 +290,9 @@ class WebStore(Oversight, Bookkeeping, Fencing, Questions, Protocol):
     def device(self, device: str) -> DeviceDetail:
         """Raises ``UnknownDevice``."""
 
+    def require_device(self, device: str) -> None:
+        """Raises ``UnknownDevice`` unless the device is registered."""
+
     def sensors(self, device: str) -> list[str]:
         """The names of the sensors that the device ever sent, sorted."""
 

@@ -54,7 +54,7 @@ class Registry:
                 .returning(devices.c.name, devices.c.key_version, devices.c.created_us)
             ).first()
             if changed is None:
-                raise UnknownDevice(f"no device {device} is registered")
+                raise _unknown(device)
             outbox.enqueue(connection, "registry", _entry(device, status, changed.key_version, now_us), now_us)
             trail.append(connection, "device.status", device=device, actor=actor, now_us=now_us, detail={"status": status})
         return Device(device, changed.name, status, changed.key_version, changed.created_us, now_us)
@@ -72,12 +72,22 @@ class Registry:
         with self._database.read() as connection:
             return detail(connection, device)
 
+    def require_device(self, device: str) -> None:
+        """See ``port.WebStore``."""
+        with self._database.read() as connection:
+            if connection.execute(select(devices.c.device).where(devices.c.device == device)).first() is None:
+                raise _unknown(device)
+
+
+def _unknown(device: str) -> UnknownDevice:
+    return UnknownDevice(f"no device {device} is registered")
+
 
 def detail(connection: Connection, device: str) -> DeviceDetail:
     """A device with what is known of it. Raises ``UnknownDevice``."""
     row = connection.execute(_details().where(devices.c.device == device)).first()
     if row is None:
-        raise UnknownDevice(f"no device {device} is registered")
+        raise _unknown(device)
     return _detail(row, alarms.standing(connection, [device]).get(device, ()))
 
 

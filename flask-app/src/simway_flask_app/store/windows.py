@@ -136,11 +136,17 @@ class _Reader:
         return windows
 
     def _rolled(self, one: Series, from_us: int, to_us: int) -> list[Summary]:
-        rows = rollups(self._database, self._tier, one.series_id, from_us, to_us, self._budget)
+        windows: list[Summary] = []
+        for page in scan.pages(self._database, SOURCES[self._tier], [one.series_id], from_us, to_us):
+            self._budget.spend(len(page))
+            windows += [
+                Summary(bucket_us, number, total, low, high, first, last)
+                for _, bucket_us, number, total, low, _, high, _, first, _, last, _ in page
+            ]
         if WIDTHS_US[self._tier] == self._window_us:
-            return [_summary(row) for row in rows]
-        groups = groupby(rows, lambda row: row.bucket_us - row.bucket_us % self._window_us)
-        return [aggregates.joined(start_us, [_summary(row) for row in group]) for start_us, group in groups]
+            return windows
+        groups = groupby(windows, lambda window: window.start_us - window.start_us % self._window_us)
+        return [aggregates.joined(start_us, list(group)) for start_us, group in groups]
 
     def _ranked(self, rolled: Sequence[Summary], raw: Sequence[Summary], raw_gone_us: int) -> list[Summary]:
         """Rollups were read first: where raw has as many readings or, being newer, more, it is whole."""
@@ -200,10 +206,6 @@ class _Reader:
 
     def _raw_from(self, t_us: int) -> None:
         self.raw_from_us = t_us if self.raw_from_us is None else max(self.raw_from_us, t_us)
-
-
-def _summary(row: Rollup) -> Summary:
-    return Summary(row.bucket_us, row.number, row.sum, row.min, row.max, row.first, row.last)
 
 
 def _value(row: Any) -> Value:

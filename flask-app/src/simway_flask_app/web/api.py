@@ -241,7 +241,7 @@ def _queue(ports: Services, device: str, body: schemas.CommandRequest) -> port.C
 def list_commands(device: str, query: schemas.CommandsQuery) -> schemas.CommandsPage:
     """The newest first."""
     store = services().store
-    store.device(device_id(device))
+    store.require_device(device_id(device))
     page = store.commands(device, limit=query.limit, cursor=query.cursor)
     return schemas.CommandsPage([present.command(row) for row in page.commands], page.next_cursor)
 

@@ -21,7 +21,7 @@ def get_loss(device: str) -> schemas_loss.LossLedger:
     """What became of every reading that the device numbered, whole and by epoch, with the ranges that are missing or were dropped
     at the device; it always balances."""
     store = services().store
-    store.device(device_id(device))
+    store.require_device(device_id(device))
     return present_loss.loss_ledger(store.loss_ledger(device))
 
 

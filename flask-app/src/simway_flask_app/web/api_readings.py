@@ -31,7 +31,7 @@ def list_readings(device: str, query: schemas_readings.ReadingsQuery) -> Reply:
     from_us, to_us = times.parse_parameter("from", query.from_), times.parse_parameter("to", query.to)
     times.check_range(from_us, to_us)
     _check_together(query)
-    services().store.device(device_id(device))
+    services().store.require_device(device_id(device))
     question = Question(device, query.sensor, from_us, to_us)
     if query.window is not None:
         return Reply(_windows(question, query, query.window))
@@ -84,5 +84,5 @@ def _windows(question: Question, query: schemas_readings.ReadingsQuery, window: 
 def list_latest(device: str) -> schemas_readings.LatestReadings:
     """Newest means the newest timestamp, not what was received last."""
     store = services().store
-    store.device(device_id(device))
+    store.require_device(device_id(device))
     return schemas_readings.LatestReadings(device, [present.reading(row) for row in store.latest(device)])

@@ -72,7 +72,7 @@ def _export(devices: Sequence[str] | None, name: str, query: schemas_readings.Ex
         raise Problem(505, "http_version", detail)
     store = services().store
     for device in devices or ():
-        store.device(device_id(device))
+        store.require_device(device_id(device))
     columns = _columns(query.columns)
     response = Response(mimetype="application/gzip" if query.compress == "gzip" else MEDIA_TYPES[query.format])
     suffix = query.format + (".gz" if query.compress == "gzip" else "")
@@ -137,7 +137,7 @@ def import_history(device: str, query: schemas_readings.ImportQuery) -> schemas_
     """Reads CSV in UTF-8 as it arrives and stores it part by part, with rollups and the loss ledger. The same file again stores
     nothing twice: its readings are duplicates. Bad lines are named and do not stop the rest. A long file may come in parts."""
     ports = services()
-    ports.store.device(device_id(device))
+    ports.store.require_device(device_id(device))
     _check_media()
     request.max_content_length = limits.IMPORT_MAX_BYTES
     transfer = ports.transfers.begin(request)
