@@ -1,7 +1,8 @@
 """Load for the udp-server, in a process of its own: attaches sessions, encrypts every datagram ahead, then sends and counts.
 
 Protocol with the parent (``sending``): prints ``ready``, waits for a line, runs, prints one JSON object. Each datagram goes out
-once. Times are of the monotonic clock, which all processes of the machine share.
+once, and again only when the server said to come later. Times are of the monotonic clock, which all processes of the machine
+share.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Load:
     ``rate_hz``: uplinks a second of all devices together; 0 means as fast as the server acknowledges, with at most ``window``
     datagrams of a session in flight, or, with ``window`` 0, as many as the protocol's own flight control allows. An uplink holds
     one reading of each of so many sensors, and the next one is ``interval_us`` later; 0 for ``start_us`` lets the last be of now.
-    ``tolerant``: what is told to come later is counted, and no error. ``stamps``: the result names for each device when its
-    uplinks went out.
+    ``tolerant``: what is told to come later is counted, and does not come again. ``stamps``: the result names for each device
+    when its uplinks went out first.
     """
 
     port: int
@@ -73,17 +74,18 @@ class Sender:
         self._socket.setblocking(False)
         self._load, self._per = load, load.readings_per_uplink
         self._session = _attach(self._socket, device, load)
-        start_us = load.start_us or time.time_ns() // 1_000 - load.uplinks_each * load.interval_us
-        self._frames = deque(self._frame(index, start_us) for index in range(load.uplinks_each))
+        self._start_us = load.start_us or time.time_ns() // 1_000 - load.uplinks_each * load.interval_us
+        self._frames = deque(map(self._frame, range(load.uplinks_each)))
         self._in_flight: dict[int, float] = {}
+        self._again: deque[tuple[float, int, float]] = deque()
         self._next = 0
         self.device, self.later = device, 0
         self._flight = None if load.window else FlightControl()
         self.answered: list[tuple[int, float]] = []
         self.sent_s: list[float] = []
 
-    def _frame(self, index: int, start_us: int) -> bytes:
-        t_us = start_us + index * self._load.interval_us
+    def _frame(self, index: int) -> bytes:
+        t_us = self._start_us + index * self._load.interval_us
         readings = [Reading(f"sensor/{at}", t_us + at, 20.0 + at / 7, "Cel") for at in range(self._per)]
         body = {1: bytes.fromhex(self._load.epoch), 2: index * self._per + 1, 3: to_records(readings)}
         return self._session.seal(Type.DATA, encode_body(body), time.time_ns() // 1_000, False)
@@ -95,7 +97,7 @@ class Sender:
     @property
     def left(self) -> int:
         """Datagrams not yet acknowledged."""
-        return len(self._frames) + len(self._in_flight)
+        return len(self._frames) + len(self._in_flight) + len(self._again)
 
     def send(self, window: int) -> bool:
         """Sends the next datagram if it may."""
@@ -114,6 +116,19 @@ class Sender:
             self.sent_s.append(sent_s)
         return True
 
+    def send_again(self) -> None:
+        """Sends what was told to come later and is due, under a counter of its own; it has waited since it went out first."""
+        while self._again and self._again[0][0] <= time.perf_counter():
+            _, index, sent_s = self._again[0]
+            try:
+                self._socket.send(self._frame(index))
+            except BlockingIOError:
+                return
+            self._again.popleft()
+            if self._flight:
+                self._flight.sent(index)
+            self._in_flight[index] = sent_s
+
     def receive(self) -> None:
         """Takes every answer that has come."""
         while True:
@@ -124,10 +139,17 @@ class Sender:
             header = parse_header(datagram)
             if header.type is Type.ACK:
                 ack = decode_ack(decode_body(self._session.unseal(datagram, header.counter, 0)))
-                if ack.rejected or (ack.later and not self._load.tolerant):
+                if ack.rejected:
                     raise SystemExit(f"the server did not log all: {ack}")
                 self.answered += self._settle(ack.logged)
-                self.later += len(self._settle(ack.later))
+                self._put_off(self._settle(ack.later), ack.later_ms)
+
+    def _put_off(self, refused: list[tuple[int, float]], later_ms: int) -> None:
+        if self._load.tolerant:
+            self.later += len(refused)
+            return
+        now_s = time.perf_counter()
+        self._again.extend((now_s + later_ms / 1000, index, now_s - wait_s) for index, wait_s in refused)
 
     def _settle(self, ranges: list[tuple[int, int]]) -> list[tuple[int, float]]:
         """Takes what has an outcome out of the flight; index and wait of each."""
@@ -212,6 +234,7 @@ def _fast(senders: list[Sender], window: int, tick_s: float) -> None:
     while any(sender.left for sender in senders) and time.monotonic() - moved < SILENCE_MAX_S:
         sent = False
         for sender in senders:
+            sender.send_again()
             while sender.send(window):
                 sent = True
         ready = select.select(senders, [], [], 0.0 if sent else tick_s)[0]
@@ -233,6 +256,8 @@ def _steady(senders: list[Sender], rate_hz: float) -> None:
         for sender in select.select(senders, [], [], STEADY_TICK_S)[0]:
             sender.receive()
             moved = time.monotonic()
+        for sender in senders:
+            sender.send_again()
 
 
 def command(load: Load) -> list[str]:
