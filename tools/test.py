@@ -147,7 +147,7 @@ STAGES: dict[str, Callable[[], Result]] = {
     "unit": pytest("unit", "-n", "3", "--dist", "worksteal", *UNIT, in_memory=True),
     "applet": java_card,
     "contract": pytest("contract", *FILE_BY_FILE, *(path for path in CONTRACT if path not in CARDS), shares=True, in_memory=True),
-    "card": pytest("card", "-n", "2", *CARDS),
+    "card": pytest("card", "-n", "3", *CARDS, in_memory=True),
     "switch": program("switch", "tests/faults/switch_faults.py"),
     "e2e": pytest("e2e", "-n", "3", *SIDE_BY_SIDE, "tests/e2e", "tests/run", "tests/observability"),
     "faults": pytest("faults", "-n", "2", *SIDE_BY_SIDE, "tests/faults"),
