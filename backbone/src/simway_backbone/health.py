@@ -1,7 +1,7 @@
 """Health and metrics over HTTP: one small server in one thread.
 
 ``GET /health/live``: 200 unless a check said that only a restart helps. ``GET /health/ready``: 200 when every check is well.
-A process that waits for its log or its database is alive and not ready. Both answer
+A process that waits for its log or its database is alive and not ready, and so is one that begins. Both answer
 ``{"status": ..., "checks": {name: "ok" | what is wrong}}``, with 503 otherwise. ``GET /metrics``: Prometheus text.
 """
 
@@ -42,6 +42,12 @@ class Health:
         else:
             self._fatal.pop(name, None)
 
+    def starting(self, *names: str) -> None:
+        """The checks that this process will ``set``: it is not ready before each of them was."""
+        for name in names:
+            self._heard_s.setdefault(name, time.monotonic())
+            self._problems.setdefault(name, "starting")
+
     def expect(self, name: str, within_s: float) -> None:
         """From now on the check is not well either when ``set`` is not called for it for so long: who knows of it hangs."""
         self._heard_s.setdefault(name, time.monotonic())
@@ -64,12 +70,14 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """True when all checks are well and the service is not stopping."""
-        return not self.stopping and not any(self.checks().values())
+        """True when all checks are well and the service is not stopping. A process of which nothing is known yet is not ready."""
+        checks = self.checks()
+        return bool(checks) and not self.stopping and not any(checks.values())
 
     def report(self, well: bool) -> bytes:
         """The JSON that is answered."""
-        status = "ok" if well else "stopping" if self.stopping else "failing"
+        known = bool(self._problems)
+        status = "ok" if well else "stopping" if self.stopping else "failing" if known else "starting"
         checks = {name: problem or "ok" for name, problem in self.checks().items()}
         return json.dumps({"status": status, "checks": checks}).encode() + b"\n"
 

@@ -128,6 +128,7 @@ def run_dispatcher(settings: DispatcherSettings) -> None:
 
 
 def _record(service: Service, settings: RecorderSettings) -> None:
+    service.health.starting("log", "store")
     key = WriterKey.make()
     store = _open_store(service, settings.store, name=APPLICATION + key.writer)
     opened = _open_log(service, settings.log_url, "recorder")
@@ -178,6 +179,7 @@ def _live_view(service: Service, settings: RecorderSettings) -> Callable[[Stored
 
 
 def _dispatch(service: Service, settings: DispatcherSettings) -> None:
+    service.health.starting("log", "store")
     master_secret = read_master_secret(settings.master_secret_file)
     store = _open_store(service, settings.store)
     opened = _open_log(service, settings.log_url, "dispatcher")

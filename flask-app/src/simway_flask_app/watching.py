@@ -21,6 +21,7 @@ class StoreWatch:
 
     def __init__(self, store: SqlStore, health: Health) -> None:
         self._store, self._health = store, health
+        health.starting(DATABASE, SCHEMA)
         health.expect(DATABASE, ANSWERS_WITHIN_S)
 
     def look(self) -> None:

@@ -54,6 +54,7 @@ class ModemClient:
 
     def run(self, service: Service) -> None:
         """Until it is told to stop, or the source has ended and everything is acknowledged. Raises ``StartError``."""
+        service.health.starting("server")
         try:
             self._outbox = Outbox(self._settings.outbox_path, max_bytes=self._settings.outbox_max_bytes)
             journal = open_journal(self._settings.journal_path)
