@@ -168,7 +168,7 @@ def test_a_partition_that_is_read_is_dropped_later(own: SqlStore, monkeypatch: p
     monkeypatch.setattr(partitions, "LOCK_WAIT", "50ms")
     fill(own, [0, 10])
     recorder = job(own, raw_days=5)
-    with own.reading() as reader:
+    with own._database.snapshot() as reader:
         reader.execute(text(f"SELECT * FROM readings WHERE t_us = {NOON_US - 10 * DAY_US}")).all()
         recorder.apply()
         assert days_of(own) == [0, -10]
