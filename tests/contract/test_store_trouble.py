@@ -11,7 +11,7 @@ from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_testing import postgres_server
 from simway_testing.rollups import recomputed, rollups_of
-from simway_testing.stores import T0_US, UplinkLog, uplink
+from simway_testing.stores import ON_POSTGRES, T0_US, UplinkLog, uplink
 from sqlalchemy import text
 
 MANY = 6_000
@@ -110,9 +110,8 @@ def test_rows_that_the_database_will_not_have_go_aside_and_the_rest_is_stored(ow
     assert dict(own.loss_ledger("demo").rejected) == {"refused_by_store": 9}
 
 
+@ON_POSTGRES
 def test_a_connection_that_the_database_has_ended_is_replaced_without_a_word(own: SqlStore) -> None:
-    if own.is_sqlite:
-        pytest.skip("SQLite has no connections to end")
     other = open_store(own_url(own), pool_size=1)
     for _ in range(2):
         with own.reading() as connection:

@@ -74,7 +74,7 @@ def _format(directory: Path, tool: list[str]) -> None:
     """Formats the broker's storage: by ``tool`` the first time, which takes a JVM; later as it did then, with other ids."""
     data, kept = directory / "data", CACHE / "libs" / "bootstrap.checkpoint"
     if kept.exists():
-        data.mkdir()
+        data.mkdir(exist_ok=True)
         shutil.copyfile(kept, data / kept.name)
         identities = f"cluster.id={_identity()}\ndirectory.id={_identity()}\n"
         (data / "meta.properties").write_text(f"version=1\nnode.id=1\n{identities}")
