@@ -84,12 +84,14 @@ class Run:
         try:
             self._break()
             self._settle()
+            self._ending.set()
+            self._watch.join()
+            self._acts.bad_input.close()
+            self._compare()
+            self.result.complaints += meet_newer_schema(house, "recorder-1")
         finally:
             self._ending.set()
-            self._acts.close()
-        self._watch.join()
-        self._compare()
-        self.result.complaints += meet_newer_schema(house, "recorder-1")
+            self._acts.close()  # ends the threads that started servers, and so those servers
         return self.result
 
     # --- while faults are on -------------------------------------------------------------------------------------------
