@@ -31,7 +31,8 @@ STEP_WITHIN_S = 6.0
 """Each try to come into step waits ``STEP_S`` for OK; a modem that never does is given up after ``STEP_WITHIN_S``."""
 REOPEN_S = 0.5
 LET_GO_S = 1.0
-"""So long closing waits for the thread that reads, which may be telling a line to somebody."""
+"""So long closing waits for the thread that reads, which may be telling a line to somebody. A device that is closed under a read
+stays open and locked until that returns: nobody could open it again."""
 TURN_S = 10.0
 """So long a thread waits for another one's command to be over; a restart takes longer."""
 PORT_ERRORS = (OSError, termios.error, TypeError)
@@ -179,11 +180,11 @@ class AtPort:
             raise ModemGone(
                 f"{self.name} cannot be opened ({error}); check MODEM_PORT, and that no other program (ModemManager?) holds it"
             ) from error
-        self._serial = opened
         self._in_step, self._fresh, self._owed = False, True, 0
-        reader = threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True)
-        reader.start()
-        self._reader = reader
+        with self._news:
+            self._serial = opened
+            self._reader = threading.Thread(target=self._read, args=[opened], name=f"modem {self.name}", daemon=True)
+            self._reader.start()
         if self._closed.is_set():
             self._drop("closed")
 
@@ -238,20 +239,16 @@ class AtPort:
     def _drop(self, why: str) -> None:
         with self._news:
             serial, self._serial = self._serial, None
+            reader = self._reader
             self._trouble = why
             self._news.notify_all()
         if serial is not None:
             with suppress(*PORT_ERRORS):
                 serial.cancel_read()
-            self._await_reader()
+            if reader is not None and reader is not threading.current_thread():
+                reader.join(LET_GO_S)
             with suppress(*PORT_ERRORS):
                 serial.close()
-
-    def _await_reader(self) -> None:
-        """A device that is closed under a read stays open and locked until the read returns: nobody could open it again."""
-        reader = self._reader
-        if reader is not None and reader is not threading.current_thread():
-            reader.join(LET_GO_S)
 
     # --- the reading thread ----------------------------------------------------------------------------------------------
 
