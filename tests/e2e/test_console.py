@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 from simway_testing import unavailable
 from simway_testing.platform import DEMO_DEVICE, Front
 from simway_testing.waiting import wait_for
@@ -35,12 +36,18 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+@contextmanager
+def new_context(browser: Browser) -> Iterator[BrowserContext]:
     made = browser.new_context(viewport={"width": 1360, "height": 1000})
     made.set_default_timeout(SHOWN_WITHIN_MS)
     yield made
     made.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with new_context(browser) as made:
+        yield made
 
 
 class Console:
@@ -79,13 +86,32 @@ class Console:
     def text(self, selector: str) -> str:
         return self.page.locator(selector).first.inner_text()
 
+    def check_that_nothing_is_wrong(self) -> None:
+        assert self.complaints == []
+        assert self.foreign == []
+
 
 @pytest.fixture
 def console(context: BrowserContext, front: Front) -> Iterator[Console]:
+    """A browser that was never here."""
     made = Console(context, front)
     yield made
-    assert made.complaints == []
-    assert made.foreign == []
+    made.check_that_nothing_is_wrong()
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Browser, front: Front) -> Iterator[Console]:
+    with new_context(browser) as context:
+        made = Console(context, front)
+        made.sign_in()
+        yield made
+
+
+@pytest.fixture
+def signed_in(open_page: Console) -> Iterator[Console]:
+    """A page that stays open, as people leave it open: signed in, at whatever device was looked at last."""
+    yield open_page
+    open_page.check_that_nothing_is_wrong()
 
 
 def test_nobody_sees_anything_without_the_token(console: Console) -> None:
@@ -96,28 +122,28 @@ def test_nobody_sees_anything_without_the_token(console: Console) -> None:
     expect(console.page.locator("#console")).to_be_hidden()
 
 
-def test_readings_are_there_with_a_line_and_move_by_themselves(console: Console) -> None:
-    console.sign_in()
-    console.choose(DEMO_DEVICE)
-    cards = console.page.locator(".sensor")
+def test_readings_are_there_with_a_line_and_move_by_themselves(signed_in: Console) -> None:
+    signed_in.choose(DEMO_DEVICE)
+    cards = signed_in.page.locator(".sensor")
     expect(cards.first).to_be_visible(timeout=SHOWN_WITHIN_MS)
-    expect(console.page.locator(".chart .main-svg .scatterlayer path.js-line").first).to_be_visible(timeout=SHOWN_WITHIN_MS)
-    shown = set(console.page.locator(".sensor h3").all_inner_texts())
-    assert {reading["sensor"] for reading in console.front.api.get(f"devices/{DEMO_DEVICE}/readings/latest")["readings"]} >= shown
+    expect(signed_in.page.locator(".chart .main-svg .scatterlayer path.js-line").first).to_be_visible(timeout=SHOWN_WITHIN_MS)
+    shown = set(signed_in.page.locator(".sensor h3").all_inner_texts())
+    assert {
+        reading["sensor"] for reading in signed_in.front.api.get(f"devices/{DEMO_DEVICE}/readings/latest")["readings"]
+    } >= shown
     assert len(shown) >= 4
     newest = ".sensor .sensor-head time"
-    first = console.page.locator(newest).first.get_attribute("datetime")
+    first = signed_in.page.locator(newest).first.get_attribute("datetime")
     wait_for(
-        lambda: console.page.locator(newest).first.get_attribute("datetime") != first,
+        lambda: signed_in.page.locator(newest).first.get_attribute("datetime") != first,
         60,
         f"a reading newer than {first}, untouched",
     )
 
 
-def test_the_balance_of_the_device_adds_up_and_can_be_unfolded(console: Console) -> None:
-    console.sign_in()
-    console.choose(DEMO_DEVICE)
-    loss = console.page.get_by_label("Loss ledger")
+def test_the_balance_of_the_device_adds_up_and_can_be_unfolded(signed_in: Console) -> None:
+    signed_in.choose(DEMO_DEVICE)
+    loss = signed_in.page.get_by_label("Loss ledger")
     expect(loss).to_contain_text("stored", timeout=SHOWN_WITHIN_MS)
     expect(loss.locator(".shares [data-part=stored]")).to_have_count(1)
     loss.locator("summary").click()
@@ -129,33 +155,36 @@ def test_the_balance_of_the_device_adds_up_and_can_be_unfolded(console: Console)
     expect(loss.locator("dl")).to_be_visible()
 
 
-def test_a_carrier_is_switched_and_every_state_is_seen(console: Console) -> None:
-    console.sign_in()
-    console.choose(DEMO_DEVICE)
-    row = console.page.locator(".profiles li").filter(has=console.page.get_by_role("button", name=re.compile("^Switch to"))).first
+def test_a_carrier_is_switched_and_every_state_is_seen(signed_in: Console) -> None:
+    signed_in.choose(DEMO_DEVICE)
+    row = (
+        signed_in.page.locator(".profiles li")
+        .filter(has=signed_in.page.get_by_role("button", name=re.compile("^Switch to")))
+        .first
+    )
     iccid = row.get_attribute("data-iccid")
     provider = row.locator("b").inner_text()
     row.get_by_role("button").click()
-    dialog = console.page.get_by_role("dialog")
+    dialog = signed_in.page.get_by_role("dialog")
     expect(dialog).to_contain_text(f"Switch to {provider}?")
     dialog.get_by_role("button", name="Keep as it is").click()
     expect(dialog).to_be_hidden()
     row.get_by_role("button").click()
     dialog.get_by_role("button", name=f"Switch to {provider}").click()
-    newest = console.page.locator(".commands > li").first
+    newest = signed_in.page.locator(".commands > li").first
     expect(newest).to_contain_text(f"Switch to {provider}")
     expect(newest).to_have_attribute("data-state", "VERIFIED", timeout=90_000)
     expect(newest.locator(".steps li.done")).to_have_count(6)
-    expect(console.page.locator("#active-carrier")).to_have_text(provider, timeout=SHOWN_WITHIN_MS)
-    assert console.text("#active-iccid").replace(" ", "") == iccid
-    assert console.front.api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == iccid
+    expect(signed_in.page.locator("#active-carrier")).to_have_text(provider, timeout=SHOWN_WITHIN_MS)
+    assert signed_in.text("#active-iccid").replace(" ", "") == iccid
+    assert signed_in.front.api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == iccid
     newest.locator("summary").click()
     expect(newest.locator(".history")).to_contain_text("Verified: closed")
-    way = console.page.locator("#way")
+    way = signed_in.page.locator("#way")
     expect(way.locator(".station.ok")).to_contain_text("Verified")
     expect(way.locator(".station.done")).to_have_count(5)
     expect(way.locator(".way-facts")).to_contain_text("Proof")
-    expect(console.page.locator("#alarms")).to_be_hidden()
+    expect(signed_in.page.locator("#alarms")).to_be_hidden()
 
 
 def test_a_refusal_is_said_in_words(console: Console) -> None:
@@ -170,6 +199,25 @@ def test_a_refusal_is_said_in_words(console: Console) -> None:
     console.page.get_by_role("button", name="Ping").click()
     expect(console.page.locator("#toasts")).to_contain_text("is revoked")
     console.complaints.clear()  # the browser tells of the 409 as well
+
+
+def test_what_was_told_meanwhile_is_not_undone_by_an_older_answer(console: Console) -> None:
+    device, page, held = "console-late", console.page, []
+    console.front.api.enrol(device)
+    console.sign_in()
+
+    def hold_the_first(route: Route) -> None:
+        held.append((route, route.fetch())) if not held else route.continue_()
+
+    page.route(re.compile(rf"/api/v1/devices/{device}$"), hold_the_first)
+    console.choose(device)
+    wait_for(lambda: page.wait_for_timeout(20) or held, 60, "the page reads the device")
+    assert console.front.api.call("PATCH", f"devices/{device}", {"status": "revoked"}).status == 200
+    expect(page.locator("#device-card")).to_contain_text("Revoked", timeout=SHOWN_WITHIN_MS)
+    route, response = held[0]
+    with page.expect_response(re.compile("readings/latest")):
+        route.fulfill(response=response)
+    assert "Revoked" in console.text("#device-card")
 
 
 def test_markup_in_what_a_device_sends_stays_text(console: Console) -> None:

@@ -16,7 +16,7 @@ const DEVICES_EVERY_MS = 15000;
 const MORE = ""; // no device has this id
 const STORAGE = { device: "simway.device", theme: "simway.theme" };
 
-const state = { devices: [], device: null, sim: null, loss: null, live: null, timers: [], pages: 1 };
+const state = { devices: [], device: null, sim: null, loss: null, live: null, told: 0, timers: [], pages: 1 };
 const providerOf = (iccid) => state.device?.inventory?.profiles.find((profile) => profile.iccid === iccid)?.provider ?? "";
 const nameOf = (iccid) => providerOf(iccid) || format.iccid(iccid);
 const failed = (what, error) => error.status !== 401 && toast(what, "bad", error.message);
@@ -123,6 +123,7 @@ function follow(id) {
       drawCards();
     },
     device: (device) => {
+      state.told += 1;
       state.device = device;
       drawCards();
       loadSim(id);
@@ -131,13 +132,15 @@ function follow(id) {
 }
 
 // The stream tells what happens from now on; what was before is read once it is open.
+// What the stream has told meanwhile is newer than what was read.
 async function catchUp(id) {
+  const told = state.told;
   const [device, loss, sim, list] = await Promise.all([api.getDevice(id), api.getLoss(id), api.getSim(id), api.getCommands(id, SHOWN)]);
   const wanted = new Set(list.map((command) => command.id));
   if (sim.last_switch) wanted.add(sim.last_switch);
   const whole = await Promise.all([...wanted].map((command) => api.getCommand(id, command)));
   if (state.device?.id !== id) return;
-  Object.assign(state, { device, loss, sim });
+  Object.assign(state, { loss }, state.told === told && { device, sim });
   whole.forEach((command) => commands.put(command));
   drawCards();
   await sensors.load();
