@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from simway_testing.platform import base_environment, free_port
@@ -90,6 +91,20 @@ def test_a_worker_whose_parent_was_killed_ends_too(served: Served) -> None:
     served.process.wait(10)
     wait_for(lambda: not _listening(served.port), 10, "the worker let go of the port")
     stream.close()
+
+
+def test_a_worker_whose_parent_was_killed_waits_for_no_client_that_stalls(served: Served) -> None:
+    served.start()
+    assert served.process is not None
+    head = f"POST /api/v1/devices HTTP/1.1\r\nAuthorization: {served.authorized['Authorization']}\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        assert requests.get(f"{served.url}/api/v1/health", timeout=5).status_code == 200
+        workers = psutil.Process(served.process.pid).children(recursive=True)
+        os.kill(served.process.pid, signal.SIGKILL)
+        served.process.wait(10)
+        _, alive = psutil.wait_procs(workers, ENDS_WITHIN_S)
+        assert alive == []
 
 
 def test_what_is_no_http_is_answered_with_problem_details(served: Served) -> None:

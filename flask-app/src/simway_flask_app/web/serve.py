@@ -7,8 +7,10 @@ store itself, after the fork.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -26,6 +28,7 @@ from simway_flask_app.web.problems import MEDIA_TYPE, Problem, problem_body
 
 log = structlog.get_logger(__name__)
 
+EXIT_ORPHAN = 1
 EXIT_PORT_TAKEN = 2
 GRACEFUL_S = 5
 """How long requests under way may take once the server is told to stop."""
@@ -65,10 +68,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     handle_quit = handle_exit
 
     def is_parent_alive(self) -> bool:
-        """False when the parent was killed: then this worker ends too, and its streams with it."""
+        """False when the parent was killed: then this worker ends too, and its streams with it.
+
+        Nobody is left to kill it where a request does not end, and an interpreter waits for its threads: so it ends itself.
+        """
         alive: bool = super().is_parent_alive()
         if not alive:
             self._end_streams()
+            last = threading.Timer(GRACEFUL_S, os._exit, (EXIT_ORPHAN,))
+            last.daemon = True
+            last.start()
         return alive
 
     def _end_streams(self) -> None:
