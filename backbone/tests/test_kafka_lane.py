@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from kafka import errors as kafka_errors
 from simway_backbone.kafka_lane import Append, Lane
-from simway_backbone.log import LogUnavailable
+from simway_backbone.log import LogRefused, LogUnavailable
 
 TOPIC = "uplink"
 
@@ -124,6 +124,26 @@ def test_what_is_held_behind_a_broker_that_is_away_fails_with_what_was_under_way
     assert [type(future.exception(0)) for future in failed] == [LogUnavailable] * 3
     assert lane.is_idle
     assert lane.producer is None
+
+
+def test_a_group_that_is_refused_at_once_lets_the_next_one_go(lane):
+    """That begins while the first is still being given to the producer."""
+    followed = []
+
+    def refuse(append):
+        if append.records[0][1] != b"large":
+            return None
+        followed.extend(put(lane, b"a"))
+        return LogRefused("too large")
+
+    lane._refuse = refuse
+    (refused,) = put(lane, b"large")
+    lane._starter.run()
+    assert isinstance(refused.exception(0), LogRefused)
+    assert groups(lane) == [[b"a"]]
+    next(sent for group in lane.producer.groups for sent in group).succeed(3)
+    assert followed[0].result(0) == 3
+    assert lane.is_idle
 
 
 def test_a_lane_whose_threads_have_ended_says_that_the_log_is_closed(lane):

@@ -119,8 +119,9 @@ class Lane:
 
     def _send_all(self, appends: Sequence[Append]) -> None:
         """At once when connected; else a thread connects. ``send`` waits for the broker when it does not know the topic."""
-        if all(_knows(self.producer, append.topic) for append in appends):
-            with _woken_once(self.producer):
+        producer = self.producer
+        if producer is not None and all(_knows(producer, append.topic) for append in appends):
+            with _woken_once(producer):
                 for append in appends:
                     self._send(append)
             return
@@ -168,8 +169,8 @@ class Lane:
 
 
 def _knows(producer: Any, topic: str) -> bool:
-    """Whether there is a producer, and its ``send`` for the topic would not wait for the broker."""
-    return producer is not None and producer._metadata.partitions_for_topic(topic) is not None
+    """Whether the producer's ``send`` for the topic would not wait for the broker."""
+    return producer._metadata.partitions_for_topic(topic) is not None
 
 
 @contextlib.contextmanager
@@ -180,7 +181,7 @@ def _woken_once(producer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        del sender.wakeup
+        vars(sender).pop("wakeup", None)  # one that is refused at once may begin the next group within this one
         sender.wakeup()
 
 
