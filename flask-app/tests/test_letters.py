@@ -56,7 +56,7 @@ def test_each_letter_of_the_topic_is_kept_once_across_restarts(house: House) -> 
     second = keeper(house)
     assert second.turn() == 1
     assert second.turn(poll_s=0.0) == 0
-    assert (second.positions, second.newest_us is None) == ({0: 4}, False)
+    assert (second.source.positions, second.source.newest_us is None) == ({0: 4}, False)
     second.close()
     words = [("admit", "in_future"), ("admit", "too_old"), ("letters", "corrupt_record"), ("admit", "too_many")]
     assert kept(house) == words

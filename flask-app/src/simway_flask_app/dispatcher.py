@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from simway_backbone import metrics
 from simway_backbone.appends import MeteredAppends
-from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Reader, Record
+from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Record
 from simway_protocol.errors import LocalError
 from simway_protocol.identity import partition_of
 from simway_protocol.messages import BadMessage, DeadLetter, decode
@@ -32,11 +32,12 @@ from simway_flask_app.store import commands, outbox, positions, registry
 from simway_flask_app.store.engine import is_passing
 from simway_flask_app.store.outbox import OutboxRow
 from simway_flask_app.store.port import StoreError, StoreUnavailable
-from simway_flask_app.store.positions import Follower, Gap, PositionMoved
+from simway_flask_app.store.positions import Follower, PositionMoved
 from simway_flask_app.store.schema import CANCELLING, HAS_TURN, UNSEALED, devices
 from simway_flask_app.store.schema import commands as commands_table
 from simway_flask_app.store.schema import outbox as outbox_table
 from simway_flask_app.store.sql import SqlStore
+from simway_flask_app.stored_reader import StoredReader
 from simway_flask_app.trail import EMPTY
 
 log = structlog.get_logger()
@@ -88,19 +89,11 @@ class Dispatcher:
         on_published: Callable[[str, int], None] | None = None, now_us: Callable[[], int] = utc_now_us,
     ) -> None:  # fmt: skip
         self._log, self._store, self._events = target, store, events
+        gone = metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc
+        self.source = StoredReader(target, store, CONSUMER, TOPIC, on_missing=gone, now_us=now_us)
         self._stopping, self._report, self._now_us, self._on_published = stopping, report, now_us, on_published
-        self._follower = Follower(CONSUMER, "", TOPIC)
-        self._next: dict[int, int] = {}
-        self._reader: Reader | None = None
         self._looked_back = False
         self._appends: dict[str, MeteredAppends] = {}
-        self.newest_us: int | None = None
-        """When the newest event that was handled was appended; None before the first."""
-
-    @property
-    def positions(self) -> dict[int, int]:
-        """The next offset of each partition. Any thread may ask."""
-        return self._next.copy()
 
     def run(self) -> None:
         """Dispatches until told to stop; waits for a log or store that is away."""
@@ -131,11 +124,10 @@ class Dispatcher:
 
     def turn(self, poll_s: float = POLL_S) -> int:
         """One round; gives how many events it took. Raises ``LogError`` and ``StoreError``."""
-        reader = self._reader = self._reader or self._begin()
-        try:
-            records = reader.poll(poll_s, RECORDS_MAX)
-        except OffsetGone as gone:
-            self._skip(reader, gone)
+        if not self.source.is_open:
+            self._begin()
+        records = self.source.poll(poll_s, RECORDS_MAX)
+        if records is None:
             return 0
         if records:
             self._take(records)
@@ -148,9 +140,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """Frees the reader; the next ``turn`` begins at the stored positions."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self.source.close()
 
     def publish(self) -> int:
         """Moves what waits in the outbox to the log; gives how many records. Raises ``LogUnavailable``, ``StoreError``."""
@@ -199,20 +189,17 @@ class Dispatcher:
         except TimeoutError as error:
             raise LogUnavailable(f"{topic}: no acknowledgement in {PUBLISH_TIMEOUT_S:g} s") from error
 
-    def _begin(self) -> Reader:
-        self._follower = Follower(CONSUMER, self._log.identity(TOPIC), TOPIC)
+    def _begin(self) -> None:
         self._announce(self._log.identity("registry"))
-        with self._store.reading() as connection:
-            known = positions.load(connection, self._follower)
-        self._next = {partition: known.get(partition, 0) for partition in range(self._log.partitions(TOPIC))}
+        self.source.load()
         self._look_back()
-        return self._log.reader(TOPIC, self._next)
+        self.source.open()
 
     def _look_back(self) -> None:
         """Holds the audit trail against the anchors of the last events again: a store may have been trimmed while we were out."""
         if self._looked_back:
             return
-        found = [record for partition, end in self._next.items() for record in self._tail(partition, end)]
+        found = [record for partition, end in self.source.positions.items() for record in self._tail(partition, end)]
         with self._store.deciding() as connection:
             for record in found:
                 if b'"audit_anchor"' in record.value:
@@ -254,14 +241,10 @@ class Dispatcher:
 
     def _take(self, records: Sequence[Record]) -> None:
         now_us = self._now_us()
-        moves = {record.partition: (self._next[record.partition], record.offset + 1) for record in records}
-        with self._store.deciding() as connection:
-            positions.advance(connection, self._follower, moves)
+        with self.source.taking(records, self._store.deciding()) as connection:
             if not self._apply_together(connection, records, now_us):
                 for record in records:
                     self._apply(connection, record, now_us)
-        self._next |= {partition: after for partition, (_, after) in moves.items()}
-        self.newest_us = max(record.appended_us for record in records)
 
     def _apply_together(self, connection: Connection, records: Sequence[Record], now_us: int) -> bool:
         """Applies all events under one savepoint; False, and nothing happened, where one of them cannot be."""
@@ -296,19 +279,6 @@ class Dispatcher:
         letter = DeadLetter(CONSUMER, reason, now_us, detail=where, payload=record.value[:PAYLOAD_MAX_BYTES])
         outbox.bury(connection, [letter], now_us)
         metrics.DEAD_LETTERS.labels(CONSUMER, reason).inc()
-
-    def _skip(self, reader: Reader, gone: OffsetGone) -> None:
-        """Retention took events: written down, and what they would have told shows as UNKNOWN in time."""
-        expected = self._next[gone.partition]
-        target = gone.earliest if gone.wanted < gone.earliest else gone.end
-        log.error("device events are gone from the log before they were read", detail=str(gone), going_on_at=target)
-        with self._store.transaction() as connection:
-            positions.advance(connection, self._follower, {gone.partition: (expected, target)})
-            if target > expected:
-                metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc(target - expected)
-                positions.note_gap(connection, self._follower, Gap(gone.partition, expected, target - 1), self._now_us())
-        self._next[gone.partition] = target
-        reader.seek(gone.partition, target)
 
     def _work(self, *, caught_up: bool) -> None:
         """Overdue, cancel, seal, then the outbox: looked for by one query, so that an idle round takes no lock."""

@@ -194,8 +194,9 @@ def _dispatch(service: Service, settings: DispatcherSettings) -> None:
         audits = Audits(store, settings.audit_interval_s, now_us=now_us)
         _repeat(service, "audits", audits.queue_due, AUDITS_PERIOD_S)
     dispatcher = Dispatcher(opened, store, events, stopping=service.stopping, report=service.health.set)
+    source = dispatcher.source
     lag = LagGauges(
-        opened, DISPATCHER, EVENTS, positions=lambda: dispatcher.positions, newest_us=lambda: dispatcher.newest_us, now_us=now_us
+        opened, DISPATCHER, EVENTS, positions=lambda: source.positions, newest_us=lambda: source.newest_us, now_us=now_us
     )
     _repeat(service, "lag", lag.measure, GAUGES_PERIOD_S)
     dispatcher.run()
@@ -209,8 +210,9 @@ def _keep_letters(service: Service, store: SqlStore, opened: Log) -> None:
     thread = Thread(target=keeper.run, name="letters", daemon=True)
     service.defer(lambda: thread.join(JOIN_S))
     thread.start()
+    source = keeper.source
     lag = LagGauges(
-        opened, consumer, topic, positions=lambda: keeper.positions, newest_us=lambda: keeper.newest_us, now_us=now_us
+        opened, consumer, topic, positions=lambda: source.positions, newest_us=lambda: source.newest_us, now_us=now_us
     )
     _repeat(service, "letters lag", lag.measure, GAUGES_PERIOD_S)
 
