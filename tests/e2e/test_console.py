@@ -22,6 +22,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 SHOWN_WITHIN_MS = 60_000
 """A loaded machine takes long to start a browser and to read the four megabytes of plotly.js."""
+expect.set_options(timeout=SHOWN_WITHIN_MS)
 PHONE = {"width": 390, "height": 844}
 
 
@@ -77,11 +78,11 @@ class Console:
         self.open()
         self.page.get_by_label("API token").fill(self.front.api.token or "")
         self.page.get_by_role("button", name="Sign in").click()
-        expect(self.page.locator("#connection")).to_have_text("Live", timeout=SHOWN_WITHIN_MS)
+        expect(self.page.locator("#connection")).to_have_text("Live")
 
     def choose(self, device: str) -> None:
         self.page.get_by_role("combobox", name="Device").select_option(device)
-        expect(self.page.locator("#connection")).to_have_text("Live", timeout=SHOWN_WITHIN_MS)
+        expect(self.page.locator("#connection")).to_have_text("Live")
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).first.inner_text()
@@ -144,15 +145,35 @@ def test_readings_are_there_with_a_line_and_move_by_themselves(signed_in: Consol
 def test_the_balance_of_the_device_adds_up_and_can_be_unfolded(signed_in: Console) -> None:
     signed_in.choose(DEMO_DEVICE)
     loss = signed_in.page.get_by_label("Loss ledger")
-    expect(loss).to_contain_text("stored", timeout=SHOWN_WITHIN_MS)
+    expect(loss).to_contain_text("stored")
     expect(loss.locator(".shares [data-part=stored]")).to_have_count(1)
     loss.locator("summary").click()
     expect(loss.locator("dl")).to_be_visible()
     expect(loss.locator("summary")).to_contain_text("It adds up")
-    sent = loss.locator(".balance b").first
-    before = sent.inner_text()
-    expect(sent).not_to_have_text(before, timeout=SHOWN_WITHIN_MS)
+    wait_until_drawn_anew(signed_in)
     expect(loss.locator("dl")).to_be_visible()
+
+
+def wait_until_drawn_anew(console: Console) -> None:
+    """Until the device's card shows later readings than now."""
+    sent = console.page.locator("#device-card .balance b").first
+    expect(sent).not_to_have_text(sent.inner_text())
+
+
+def test_a_press_and_the_focus_outlast_that_the_card_is_drawn_anew(signed_in: Console) -> None:
+    signed_in.choose(DEMO_DEVICE)
+    page, summary = signed_in.page, signed_in.page.locator("#device-card summary")
+    expect(summary).to_be_visible()
+    if page.locator("#device-card details[open]").count():
+        summary.click()
+    summary.hover()
+    page.mouse.down()
+    wait_until_drawn_anew(signed_in)
+    page.mouse.up()
+    expect(page.locator("#device-card details[open] dl")).to_be_visible()
+    summary.focus()
+    wait_until_drawn_anew(signed_in)
+    expect(summary).to_be_focused()
 
 
 def test_a_carrier_is_switched_and_every_state_is_seen(signed_in: Console) -> None:
@@ -162,7 +183,7 @@ def test_a_carrier_is_switched_and_every_state_is_seen(signed_in: Console) -> No
         .filter(has=signed_in.page.get_by_role("button", name=re.compile("^Switch to")))
         .first
     )
-    iccid = row.get_attribute("data-iccid")
+    iccid = row.get_attribute("data-key")
     provider = row.locator("b").inner_text()
     row.get_by_role("button").click()
     dialog = signed_in.page.get_by_role("dialog")
@@ -175,7 +196,7 @@ def test_a_carrier_is_switched_and_every_state_is_seen(signed_in: Console) -> No
     expect(newest).to_contain_text(f"Switch to {provider}")
     expect(newest).to_have_attribute("data-state", "VERIFIED", timeout=90_000)
     expect(newest.locator(".steps li.done")).to_have_count(6)
-    expect(signed_in.page.locator("#active-carrier")).to_have_text(provider, timeout=SHOWN_WITHIN_MS)
+    expect(signed_in.page.locator("#active-carrier")).to_have_text(provider)
     assert signed_in.text("#active-iccid").replace(" ", "") == iccid
     assert signed_in.front.api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == iccid
     newest.locator("summary").click()
@@ -195,7 +216,7 @@ def test_a_refusal_is_said_in_words(console: Console) -> None:
     expect(console.page.locator("#device-card")).to_contain_text("Never attached")
     expect(console.page.locator("#sensor-count")).to_have_text("No reading yet")
     assert console.front.api.call("PATCH", f"devices/{device}", {"status": "revoked"}).status == 200
-    expect(console.page.locator("#device-card")).to_contain_text("Revoked", timeout=SHOWN_WITHIN_MS)
+    expect(console.page.locator("#device-card")).to_contain_text("Revoked")
     console.page.get_by_role("button", name="Ping").click()
     expect(console.page.locator("#toasts")).to_contain_text("is revoked")
     console.complaints.clear()  # the browser tells of the 409 as well
@@ -213,7 +234,7 @@ def test_what_was_told_meanwhile_is_not_undone_by_an_older_answer(console: Conso
     console.choose(device)
     wait_for(lambda: page.wait_for_timeout(20) or held, 60, "the page reads the device")
     assert console.front.api.call("PATCH", f"devices/{device}", {"status": "revoked"}).status == 200
-    expect(page.locator("#device-card")).to_contain_text("Revoked", timeout=SHOWN_WITHIN_MS)
+    expect(page.locator("#device-card")).to_contain_text("Revoked")
     route, response = held[0]
     with page.expect_response(re.compile("readings/latest")):
         route.fulfill(response=response)
@@ -240,7 +261,7 @@ def test_it_fits_a_phone_and_the_dark(console: Console) -> None:
     console.page.get_by_role("button", name="Switch between light and dark").click()
     assert console.page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     console.page.reload()
-    expect(console.page.locator("#connection")).to_have_text("Live", timeout=SHOWN_WITHIN_MS)
+    expect(console.page.locator("#connection")).to_have_text("Live")
     assert console.page.evaluate("getComputedStyle(document.body).backgroundColor") != light
 
 

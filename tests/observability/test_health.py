@@ -12,7 +12,7 @@ import pytest
 import requests
 from simway_backbone.embedded_segments import TopicFiles
 from simway_testing import Unavailable, postgres_server, scratch, unavailable
-from simway_testing.observed import PORTS, WITHIN_S, health, url, wait_well, wait_wrong
+from simway_testing.observed import ANSWERS_WITHIN_S, PORTS, WITHIN_S, health, wait_well, wait_wrong
 from simway_testing.pairs import Server
 from simway_testing.platform import Platform, free_port
 from simway_testing.waiting import wait_for
@@ -27,17 +27,10 @@ def started(platform: Platform, *names: str) -> Iterator[Platform]:
         for name in names:
             platform.processes[name].start()
         for name in names:
-            wait_for(lambda name=name: _answers(platform, name), WITHIN_S, platform.processes[name].tail)
+            wait_for(lambda name=name: health(platform, name, "live")[0] == 200, WITHIN_S, platform.processes[name].tail)
         yield platform
     finally:
         platform.stop()
-
-
-def _answers(platform: Platform, process: str) -> bool:
-    try:
-        return requests.get(url(platform, process, "/health/live"), timeout=5).status_code == 200
-    except requests.ConnectionError:
-        return False
 
 
 def test_a_platform_that_is_well_says_so_check_by_check(front) -> None:
@@ -87,14 +80,14 @@ def test_a_device_without_its_server_is_alive_and_says_what_it_misses(front) -> 
 
     def said() -> str:
         try:
-            answer = requests.get(at, timeout=5)
+            answer = requests.get(at, timeout=ANSWERS_WITHIN_S)
         except requests.ConnectionError:
             return ""
         missed = answer.json()["checks"].get("server", "")
         return str(missed) if answer.status_code == 503 and missed != "starting" else ""
 
     assert "attach" in wait_for(said, WITHIN_S, modem.tail)
-    assert requests.get(at.replace("ready", "live"), timeout=5).status_code == 200
+    assert requests.get(at.replace("ready", "live"), timeout=ANSWERS_WITHIN_S).status_code == 200
     modem.stop()
 
 
@@ -181,7 +174,11 @@ def _take_the_database_away(server: Server, platform: Platform) -> None:
         server.kill()
         for process in OF_THE_STORE:
             wait_wrong(platform, process, "database", "the database is not usable now")
-        answer = platform.api.call("GET", "health")
-        assert (answer.status, answer.body["reason"]) == (503, "store_unavailable")
+        wait_for(lambda: _refusal(platform) == (503, "store_unavailable"), WITHIN_S, lambda: f"503: {_refusal(platform)}")
         server.start()
         wait_well(platform, OF_THE_STORE)
+
+
+def _refusal(platform: Platform) -> tuple[int, str | None]:
+    answer = platform.api.call("GET", "health")
+    return answer.status, answer.body.get("reason")

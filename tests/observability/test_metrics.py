@@ -19,7 +19,7 @@ from simway_backbone import metrics, open_log
 from simway_backbone.embedded_segments import TopicFiles
 from simway_protocol.readings import Reading
 from simway_testing import REPOSITORY
-from simway_testing.observed import PORTS, WITHIN_S, Sample, read, scrape, total, wait_well, wait_wrong
+from simway_testing.observed import ANSWERS_WITHIN_S, PORTS, WITHIN_S, Sample, health, read, scrape, total, wait_well, wait_wrong
 from simway_testing.udp_device import UdpDevice, now_us
 from simway_testing.waiting import wait_for
 
@@ -143,7 +143,7 @@ def _lonely_device(front, found: Seen) -> None:
         address_of_metrics = f"http://127.0.0.1:{modem.settings['MODEM_METRICS_PORT']}"
 
         def both() -> bool:
-            samples = read(requests.get(f"{address_of_metrics}/metrics", timeout=5).text)
+            samples = read(requests.get(f"{address_of_metrics}/metrics", timeout=ANSWERS_WITHIN_S).text)
             found.note("modem", samples)
             return all(
                 total(samples, name) for name in ("simway_device_bad_datagrams_total", "simway_device_dropped_readings_total")
@@ -202,7 +202,7 @@ def _worker_of(device: UdpDevice, front) -> str:
 
     def one() -> str:
         device.turn()
-        body = requests.get(f"http://127.0.0.1:{front.settings['UDP_METRICS_PORT']}/health/ready", timeout=5).json()
+        body = health(front, "udp-server")[1]
         return next((check for check, said in body["checks"].items() if "takes no readings" in said), "")
 
     return wait_for(one, WITHIN_S, "a worker that cannot append")
@@ -316,7 +316,7 @@ def test_workers_that_end_take_no_count_back(seen: Seen) -> None:
 
 
 def test_the_web_serves_its_metrics_on_a_port_of_their_own_only(platform) -> None:
-    assert requests.get(f"{platform.api.base_url}/metrics", timeout=5).status_code == 404
+    assert requests.get(f"{platform.api.base_url}/metrics", timeout=ANSWERS_WITHIN_S).status_code == 404
     wait_for(
         lambda: total(scrape(platform, "web"), "simway_http_requests_total", route="none", status="404") >= 1,
         WITHIN_S,

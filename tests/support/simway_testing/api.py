@@ -9,7 +9,7 @@ import requests
 
 from simway_testing.waiting import wait_for
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 FINAL = {"VERIFIED", "ROLLED_BACK", "FAILED", "EXPIRED", "CANCELLED"}
 
 

@@ -15,7 +15,8 @@ PORTS = {
     "udp-server": "UDP_METRICS_PORT", "recorder": "RECORDER_METRICS_PORT", "dispatcher": "DISPATCHER_METRICS_PORT",
     "modem": "MODEM_METRICS_PORT", "web": "WEB_METRICS_PORT",
 }  # fmt: skip
-WITHIN_S = 40.0
+WITHIN_S = 60.0
+ANSWERS_WITHIN_S = 20.0
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 """The name as it is exposed, and the labels."""
@@ -27,7 +28,7 @@ def url(platform: Platform, process: str, path: str) -> str:
 
 def scrape(platform: Platform, process: str) -> dict[Sample, float]:
     """Every sample of a process as its ``/metrics`` says it now."""
-    return read(requests.get(url(platform, process, "/metrics"), timeout=5).text)
+    return read(requests.get(url(platform, process, "/metrics"), timeout=ANSWERS_WITHIN_S).text)
 
 
 def read(text: str) -> dict[Sample, float]:
@@ -45,10 +46,10 @@ def total(samples: dict[Sample, float], name: str, **labels: str) -> float:
 
 
 def health(platform: Platform, process: str, which: str = "ready") -> tuple[int, dict[str, Any]]:
-    """Status and body of ``/health/live`` or ``/health/ready``; 0 while nobody answers, for it is starting."""
+    """Status and body of ``/health/live`` or ``/health/ready``; 0 while nobody answers, for it is starting or starved."""
     try:
-        answer = requests.get(url(platform, process, f"/health/{which}"), timeout=5)
-    except requests.ConnectionError:
+        answer = requests.get(url(platform, process, f"/health/{which}"), timeout=ANSWERS_WITHIN_S)
+    except (requests.ConnectionError, requests.Timeout):
         return 0, {"checks": {}}
     return answer.status_code, answer.json()
 
@@ -73,5 +74,5 @@ def wait_wrong(platform: Platform, process: str, check: str, *words: str) -> str
         return said if status == 503 and all(word in said for word in words) else ""
 
     said = wait_for(told, WITHIN_S, lambda: f"{process} says {words} of its {check}: {health(platform, process)}")
-    assert health(platform, process, "live")[0] == 200, "not ready, but alive: a restart would help nothing"
+    wait_for(lambda: health(platform, process, "live")[0] == 200, WITHIN_S, "not ready, but alive: a restart would help nothing")
     return said

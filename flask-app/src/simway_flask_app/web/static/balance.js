@@ -13,7 +13,6 @@ const PARTS = [
 ];
 const RANGES_SHOWN = 5;
 const WIDTH = 300;
-let opened = false; // the card is drawn anew at each reading: what was unfolded stays so
 
 export function drawBalance(loss) {
   const counts = { ...loss, rejected: Object.values(loss.rejected).reduce((sum, count) => sum + count, 0) };
@@ -48,14 +47,13 @@ function unfolded(loss, counts) {
   const reasons = Object.entries(loss.rejected).map(([reason, count]) => `${reason.replaceAll("_", " ")}: ${format.number(count)}`);
   const ranges = loss.missing_ranges.slice(-RANGES_SHOWN).map(({ first, last }) => (first === last ? `${first}` : `${first} to ${last}`));
   const more = loss.missing_ranges.length - ranges.length;
-  const box = h(
+  return h(
     "details",
-    { class: "history", open: opened, ontoggle: (event) => (opened = event.target.open) },
+    { class: "history" },
     h("summary", {}, loss.balanced ? "It adds up" : pill("It does not add up", "bad"), loss.redelivered ? `, ${format.number(loss.redelivered)} delivered again` : ""),
     h("dl", { class: "facts" }, lines),
     reasons.length ? h("p", { class: "muted" }, `Rejected: ${reasons.join(", ")}`) : null,
     ranges.length ? h("p", { class: "muted" }, `Missing: ${ranges.join(", ")}${more ? ` and ${more} earlier ranges` : ""}`) : null,
     h("p", { class: "muted" }, "What waits in the device's outbox is not among them, unless a later reading came."),
   );
-  return box;
 }

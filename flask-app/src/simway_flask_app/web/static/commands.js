@@ -63,23 +63,21 @@ function evidence(entry, before) {
 
 const proofOf = (command) => (command.history ?? []).map((entry) => entry.evidence.proof).findLast(Boolean);
 
-function history(command, open, onToggle) {
+function history(command) {
   const line = (entry, index) =>
     h("li", {}, h("time", {}, format.clock(entry.t_us)), h("div", {}, `${label(entry.state)}: ${words(entry.event)}`, entry.reason ? ` (${words(entry.reason)})` : "", h("span", { class: "muted" }, ` by ${entry.actor}`), evidence(entry, command.history[index - 1])));
-  return h("details", { class: "history", open, ontoggle: (event) => onToggle(event.target.open) }, h("summary", {}, `History, ${command.history.length} entries`), h("ol", {}, command.history.map(line)));
+  return h("details", { class: "history" }, h("summary", {}, `History, ${command.history.length} entries`), h("ol", {}, command.history.map(line)));
 }
 
 export class Commands {
   constructor({ onCancel, providerOf }) {
     this.byId = new Map();
-    this.opened = new Set();
     this.onCancel = onCancel;
     this.providerOf = providerOf;
   }
 
   clear() {
     this.byId.clear();
-    this.opened.clear();
   }
 
   // Newer news win: a snapshot that was asked for earlier must not undo what the stream told since.
@@ -111,10 +109,9 @@ export class Commands {
   }
 
   row(command, isNewest) {
-    const toggle = (open) => (open ? this.opened.add(command.id) : this.opened.delete(command.id));
     return h(
       "li",
-      { "data-command": command.id, "data-state": command.state },
+      { "data-key": command.id, "data-state": command.state },
       h("div", { class: "command-line" }, h("b", {}, title(command, this.providerOf)), pill(label(command.state), tone(command))),
       isNewest || !isOver(command) ? steps(command) : null,
       h(
@@ -125,7 +122,7 @@ export class Commands {
         proofOf(command) ? h("span", { title: "What proves the switch: the new carrier carried the attach, or only the card was read" }, `proof: ${proofOf(command)}`) : null,
         CANCELLABLE.has(command.state) ? h("button", { class: "button quiet small", type: "button", disabled: command.cancel_requested_us !== null, onclick: () => this.onCancel(command) }, command.cancel_requested_us === null ? "Cancel" : "Cancelling…") : null,
       ),
-      command.history?.length ? history(command, this.opened.has(command.id), toggle) : null,
+      command.history?.length ? history(command) : null,
     );
   }
 }

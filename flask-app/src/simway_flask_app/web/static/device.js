@@ -48,7 +48,7 @@ function profiles(device, desired, switching, onSwitch) {
   const row = (profile) =>
     h(
       "li",
-      { "data-iccid": profile.iccid, "data-state": profile.state },
+      { "data-key": profile.iccid, "data-state": profile.state },
       h("div", { class: "profile-name" }, h("b", {}, profile.provider || profile.nickname || profile.name || "Unnamed profile"), h("span", { class: "muted mono iccid" }, format.iccid(profile.iccid)), h("span", { class: "marks" }, marks(profile, desired))),
       profile.active
         ? pill("In use", "ok plain")

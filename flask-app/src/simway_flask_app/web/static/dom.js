@@ -6,7 +6,7 @@ export function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    if (name === "onclick") node.onclick = value;
     else if (name === "class") node.className = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
@@ -22,8 +22,47 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Makes these the children of `node`, and changes what is there rather than replacing it: a card is drawn anew with every
+// reading, and meanwhile somebody presses its button, has the focus in it, selects its text or has unfolded a part of it.
+// A child with `data-key` stays the same node wherever it moves.
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const wanted = document.createDocumentFragment();
+  wanted.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  turnInto(node, wanted);
+}
+
+const keyOf = (node) => node?.dataset?.key;
+const isSameKind = (node, wanted) => node?.nodeName === wanted.nodeName && keyOf(node) === keyOf(wanted);
+
+function turnInto(node, wanted) {
+  const keyed = new Map([...(node.children ?? [])].map((child) => [keyOf(child), child]));
+  let next = node.firstChild;
+  for (const child of [...wanted.childNodes]) {
+    const known = keyOf(child) === undefined ? next : keyed.get(keyOf(child));
+    if (!isSameKind(known, child)) {
+      node.insertBefore(child, next);
+      continue;
+    }
+    if (known === next) next = next.nextSibling;
+    else node.insertBefore(known, next);
+    change(known, child);
+  }
+  while (next) {
+    const last = next;
+    next = next.nextSibling;
+    last.remove();
+  }
+}
+
+function change(node, wanted) {
+  if (node.nodeType !== Node.ELEMENT_NODE) {
+    if (node.data !== wanted.data) node.data = wanted.data;
+    return;
+  }
+  for (const { name } of [...node.attributes]) if (!wanted.hasAttribute(name) && !(node.nodeName === "DETAILS" && name === "open")) node.removeAttribute(name);
+  for (const { name, value } of wanted.attributes) if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+  node.onclick = wanted.onclick;
+  turnInto(node, wanted);
 }
 
 export function show(node, visible) {

@@ -21,7 +21,7 @@ export function drawAlarms(id, alarms, onAccept = null) {
   const first = alarms.find((alarm) => DRIFT.has(alarm.kind));
   const accept = () => h("button", { class: "button small", type: "button", onclick: onAccept, title: "What the SIM reports is what belongs there" }, "Accept as it is");
   const line = (alarm) =>
-    h("li", { class: alarm.severity, "data-alarm": alarm.kind }, h("b", {}, TITLES[alarm.kind] ?? alarm.kind), h("span", {}, alarm.text), h("span", { class: "muted small-text" }, since(alarm.raised_us, format.ago)), alarm === first ? accept() : null);
+    h("li", { class: alarm.severity, "data-key": alarm.kind }, h("b", {}, TITLES[alarm.kind] ?? alarm.kind), h("span", {}, alarm.text), h("span", { class: "muted small-text" }, since(alarm.raised_us, format.ago)), alarm === first ? accept() : null);
   fill(byId(id), h("ul", { class: "alarms" }, alarms.map(line)));
 }
 
