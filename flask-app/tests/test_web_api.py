@@ -8,26 +8,9 @@ import pytest
 from simway_flask_app.ledger import Event
 from simway_flask_app.store.port import StoreUnavailable
 from simway_flask_app.web import limits
-from simway_flask_app.web.problems import MEDIA_TYPE
 from simway_protocol.identity import derive_device_key
 from simway_protocol.readings import Reading
-from simway_testing.web_site import DEVICE, ICCIDS, Site
-
-API = "/api/v1"
-
-
-def problem(response: Any, status: int, reason: str) -> Any:
-    """The body of an error, checked for its shape."""
-    assert response.status_code == status, response.get_data(as_text=True)
-    assert response.mimetype == MEDIA_TYPE
-    body = response.get_json()
-    assert body["status"] == status
-    assert body["reason"] == reason
-    assert body["type"] == f"urn:simway:problem:{reason}"
-    assert body["title"]
-    assert body["detail"]
-    return body
-
+from simway_testing.web_site import API, DEVICE, ICCIDS, Site, problem
 
 # --- devices -----------------------------------------------------------------------------------------------------------
 

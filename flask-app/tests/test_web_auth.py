@@ -8,9 +8,8 @@ import pytest
 from simway_flask_app.web.api import operations
 from simway_flask_app.web.app import WebConfig, create_app
 from simway_flask_app.web.auth import SESSION_COOKIE
-from simway_testing.web_site import TOKEN, Site
+from simway_testing.web_site import API, TOKEN, Site
 
-API = "/api/v1"
 SAME_ORIGIN = {"Origin": "http://localhost"}
 
 

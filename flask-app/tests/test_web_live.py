@@ -18,9 +18,7 @@ from simway_flask_app.web.app import services_of
 from simway_flask_app.web.changes import Changes, Message
 from simway_flask_app.web.live import LiveEvents, Stream, TooManyStreams
 from simway_testing.waiting import wait_for
-from simway_testing.web_site import DEVICE, ICCIDS, Site
-
-API = "/api/v1"
+from simway_testing.web_site import API, DEVICE, ICCIDS, Site
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from simway_flask_app.store import letters
 from simway_protocol.messages import DeadLetter
 from simway_protocol.readings import Reading
-from simway_testing.web_site import DEVICE, Site
+from simway_testing.web_site import API, DEVICE, Site
 
-API = "/api/v1"
 COUNTS = ("stored", "duplicate", "conflict", "dropped", "missing")
 
 

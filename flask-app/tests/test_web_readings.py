@@ -15,25 +15,9 @@ from simway_flask_app.store import scan
 from simway_flask_app.store.port import StoreUnavailable
 from simway_flask_app.web import export_formats, limits
 from simway_protocol.readings import Reading
-from simway_testing.web_site import DEVICE, Site
+from simway_testing.web_site import API, DEVICE, T_US, VALUES, Site, every_kind, problem
 
-API = "/api/v1"
 READINGS, EXPORT, IMPORT = (f"{API}/devices/{DEVICE}/{what}" for what in ("readings", "export", "import"))
-T_US = 1_767_225_600_000_000
-VALUES = [21.5, 0.0, 5e-324, 0, 2**53 + 1, -(2**63), True, False, "", 'a "b",\r\nü', {"a": [1, 2.5, None]}]
-
-
-def every_kind(site: Site) -> list[Reading]:
-    readings = [Reading(f"s{n:02}", T_US + n, value, "V" if n % 2 else None) for n, value in enumerate(VALUES)]
-    site.store_readings(readings)
-    return readings
-
-
-def problem(response: Any, status: int, reason: str) -> Any:
-    assert response.status_code == status, response.get_data(as_text=True)
-    body = response.get_json()
-    assert body["reason"] == reason
-    return body
 
 
 # --- windows and charts ------------------------------------------------------------------------------------------------

@@ -15,9 +15,8 @@ from simway_flask_app.web.problems import FAILED
 from simway_protocol.identity import derive_device_key
 from simway_protocol.messages import KEEP_ENABLED, Inventory, Profile
 from simway_protocol.sim.report import SwitchWord
-from simway_testing.web_site import DEVICE, ICCIDS, Site
+from simway_testing.web_site import API, DEVICE, ICCIDS, Site
 
-API = "/api/v1"
 COMMANDS = f"{API}/devices/{DEVICE}/commands"
 SIM = f"{API}/devices/{DEVICE}/sim"
 ALPHA, BETA, GAMMA = ICCIDS

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simway_flask_app.store.writers import APPLICATION
-from simway_testing.fault_checks import Bucket, Found, Journal, Left, Stored, Sums, balanced, rollup_complaints, unnamed
+from simway_testing.fault_checks import Found, Journal, Left, Stored, Sums, balanced, rollup_complaints, unnamed
 from simway_testing.fault_disk import RLIMIT, TMPFS
 from simway_testing.fault_fence import Move
 from simway_testing.fault_fence import complaints as stale_writes
@@ -25,6 +25,7 @@ from simway_testing.fault_plan import APART_S, KAFKA, LASTS_S, PAIRS, SESSION_TI
 from simway_testing.fault_proxy import Proxy
 from simway_testing.fault_weather import CALM, CUT, Weather, fates, storm
 from simway_testing.platform import living
+from simway_testing.rollups import Window
 from simway_testing.waiting import wait_for
 
 plans = st.builds(
@@ -102,12 +103,12 @@ def ledger_of(**counts: Any) -> dict[str, Any]:
     return none | {"rejected": {}} | counts
 
 
-def minutes_of(rows: list[Stored]) -> dict[tuple[str, int], Bucket]:
+def minutes_of(rows: list[Stored]) -> dict[tuple[str, int], Window]:
     made: dict[tuple[str, int], list[Stored]] = defaultdict(list)
     for row in rows:
         made[(row.sensor, row.t_us // 60_000_000 * 60_000_000)].append(row)
     return {
-        key: Bucket(
+        key: Window(
             len(part), sum(row.num or 0 for row in part), part[0].num, part[0].t_us, part[-1].num, part[-1].t_us,
             part[0].num, part[0].t_us, part[-1].num, part[-1].t_us,
         )
@@ -206,7 +207,7 @@ def test_a_balance_is_the_sum_of_its_parts(counts: dict[str, int]) -> None:
     assert not balanced(ledger_of(sent=total + 3, rejected={"bad_time": 2}, **counts))
 
 
-@pytest.mark.parametrize("changed", Bucket._fields)
+@pytest.mark.parametrize("changed", Window._fields)
 def test_each_column_of_a_rollup_is_compared(changed: str) -> None:
     rows = rows_of(9)
     told = minutes_of(rows)

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from simway_testing.rollups import Window
+
 Range = tuple[int, int, str]
 NAMED_MAX = 5
 """So many of a kind are named one by one."""
@@ -35,21 +37,6 @@ class Stored(NamedTuple):
     value: Any
     unit: str | None
     num: float | None
-
-
-class Bucket(NamedTuple):
-    """A row of a rollup, without its key."""
-
-    count: int
-    sum: float
-    min: float
-    min_us: int
-    max: float
-    max_us: int
-    first: float
-    first_us: int
-    last: float
-    last_us: int
 
 
 NAMES = {
@@ -102,7 +89,7 @@ class Found:
 
     rows: Sequence[Stored]
     ledger: Mapping[str, Any]
-    rollups: Mapping[int, Mapping[tuple[str, int], Bucket]] = field(default_factory=dict)
+    rollups: Mapping[int, Mapping[tuple[str, int], Window]] = field(default_factory=dict)
 
 
 @dataclass
@@ -218,7 +205,7 @@ def recompute(rows: Iterable[Stored], length_us: int) -> dict[tuple[str, int], l
     return buckets
 
 
-def rollup_complaints(rows: Sequence[Stored], told: Mapping[tuple[str, int], Bucket], length_us: int) -> list[str]:
+def rollup_complaints(rows: Sequence[Stored], told: Mapping[tuple[str, int], Window], length_us: int) -> list[str]:
     """Where a rollup says otherwise than its rows."""
     known, name = recompute(rows, length_us), f"rollup of {length_us // 1_000_000} s"
     wrong = [f"{name}: {key} is {'missing' if key in known else 'there without rows'}" for key in known.keys() ^ told.keys()]
@@ -230,7 +217,7 @@ def rollup_complaints(rows: Sequence[Stored], told: Mapping[tuple[str, int], Buc
     return wrong
 
 
-def _says(bucket: Bucket, rows: Sequence[Stored]) -> bool:
+def _says(bucket: Window, rows: Sequence[Stored]) -> bool:
     numbers = {row.t_us: float(row.num) for row in rows if row.num is not None}
     values = list(numbers.values())
     return (

@@ -11,11 +11,11 @@ from simway_flask_app.store.values import value_of
 from simway_protocol.messages import DeadLetter, decode
 from sqlalchemy import Connection, select
 
-from simway_testing.fault_checks import Bucket, Found, Stored
+from simway_testing.fault_checks import Found, Stored
 from simway_testing.fault_house import House
+from simway_testing.rollups import Window
 
 ROLLUPS = {"rollup_minute": 60_000_000, "rollup_hour": 3_600_000_000, "rollup_day": 86_400_000_000}
-_BUCKET = ("count", "sum", "min", "min_us", "max", "max_us", "first", "first_us", "last", "last_us")
 
 
 def found_of(house: House) -> tuple[dict[str, Found], list[DeadLetter], int]:
@@ -44,15 +44,15 @@ def _rows(connection: Connection) -> dict[str, list[Stored]]:
     return rows
 
 
-def _buckets(connection: Connection) -> defaultdict[str, dict[int, dict[tuple[str, int], Bucket]]]:
+def _buckets(connection: Connection) -> defaultdict[str, dict[int, dict[tuple[str, int], Window]]]:
     series = schema.series.c
     buckets: defaultdict[str, dict[int, Any]] = defaultdict(lambda: {length_us: {} for length_us in ROLLUPS.values()})
     for name, length_us in ROLLUPS.items():
         table = schema.metadata.tables[name]
-        columns = [table.c[column] for column in _BUCKET]
+        columns = [table.c[column] for column in Window._fields]
         query = select(series.device, series.sensor, table.c.bucket_us, *columns).join_from(
             table, schema.series, table.c.series_id == series.series_id
         )
         for device, sensor, bucket_us, *values in connection.execute(query):
-            buckets[device][length_us][(sensor, bucket_us)] = Bucket(*values)
+            buckets[device][length_us][(sensor, bucket_us)] = Window(*values)
     return buckets

@@ -17,6 +17,7 @@ from simway_flask_app.store import commands, registry
 from simway_flask_app.store.positions import Follower
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.web.app import WebConfig, create_app
+from simway_flask_app.web.problems import MEDIA_TYPE
 from simway_protocol.messages import Attached, Inventory, Profile, Uplink
 from simway_protocol.readings import Reading, Value
 
@@ -24,6 +25,9 @@ TOKEN = "a-token-for-tests-0123456789"
 DEVICE = "demo"
 ICCIDS = ("8988211000000000025", "8988211000000000033", "8988211000000000041")
 PROVIDERS = ("Nordlink Mobile", "Azul Telecom", "Tatra Cellular")
+API = "/api/v1"
+T_US = 1_767_225_600_000_000
+VALUES = [21.5, 0.0, 5e-324, 0, 2**53 + 1, -(2**63), True, False, "", 'a "b",\r\nü', {"a": [1, 2.5, None]}]
 
 
 @cache
@@ -116,3 +120,23 @@ class Site:
                 commands.transition(
                     connection, row, after, actor="udp", event=event.value, t_us=now_us, now_us=now_us, evidence=evidence
                 )
+
+
+def every_kind(site: Site) -> list[Reading]:
+    """Stores a reading of each of ``VALUES``, a sensor each, from ``T_US`` on; the readings."""
+    made = [Reading(f"s{n:02}", T_US + n, value, "V" if n % 2 else None) for n, value in enumerate(VALUES)]
+    site.store_readings(made)
+    return made
+
+
+def problem(response: Any, status: int, reason: str) -> Any:
+    """The body of an error, checked for its shape."""
+    assert response.status_code == status, response.get_data(as_text=True)
+    assert response.mimetype == MEDIA_TYPE
+    body = response.get_json()
+    assert body["status"] == status
+    assert body["reason"] == reason
+    assert body["type"] == f"urn:simway:problem:{reason}"
+    assert body["title"]
+    assert body["detail"]
+    return body

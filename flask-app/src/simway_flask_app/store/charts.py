@@ -138,13 +138,12 @@ class _Chart:
     def _raw(self, one: Series) -> tuple[list[_Point], list[tuple[int, int, str]]]:
         numbers: list[_Point] = []
         texts: list[tuple[int, int, str]] = []
-        for page in scan.pages(self._database, RAW, [one.series_id], self._from_us, self._to_us):
-            self._budget.spend(len(page))
-            for _, t_us, num, kind, detail, _ in page:
-                if num is not None:
-                    numbers.append((t_us, num))
-                elif not numbers:
-                    texts.append((t_us, kind, detail))
+        pages = scan.pages(self._database, RAW, [one.series_id], self._from_us, self._to_us)
+        for _, t_us, num, kind, detail, _ in self._budget.rows(pages):
+            if num is not None:
+                numbers.append((t_us, num))
+            elif not numbers:
+                texts.append((t_us, kind, detail))
         return numbers, texts
 
     def _thinned(self, texts: Sequence[tuple[int, int, str]]) -> Iterable[tuple[int, int, str]]:

@@ -6,10 +6,10 @@ strings and objects come from raw readings. A percentile is told only where raw 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from simway_protocol.limits import INT64_MAX, INT64_MIN
 from simway_protocol.readings import Value
@@ -26,6 +26,7 @@ from simway_flask_app.store.scan import RAW, Source
 from simway_flask_app.store.schema import latest, readings, rollup_day, rollup_hour, rollup_minute, series, tiers
 from simway_flask_app.store.values import value_of
 
+T = TypeVar("T")
 WINDOWS_MAX = 50_000
 """Windows in one answer, those of all its series together."""
 ROWS_MAX = 1_000_000
@@ -71,15 +72,17 @@ class Budget:
 
     left: int
 
-    def spend(self, rows: int) -> None:
-        """Raises ``TooMuch`` when it is used up."""
-        self.left -= rows
-        if self.left < 0:
-            raise TooMuch(
-                "too_many_readings",
-                f"more than {ROWS_MAX:,} rows would have to be read: ask for a shorter range or fewer sensors, or for a window "
-                "of whole minutes, hours or days without percentiles, which rollups answer",
-            )
+    def rows(self, pages: Iterable[Sequence[T]]) -> Iterator[T]:
+        """The rows of these pages, one by one. Raises ``TooMuch`` when the budget is used up."""
+        for page in pages:
+            self.left -= len(page)
+            if self.left < 0:
+                raise TooMuch(
+                    "too_many_readings",
+                    f"more than {ROWS_MAX:,} rows would have to be read: ask for a shorter range or fewer sensors, or for a "
+                    "window of whole minutes, hours or days without percentiles, which rollups answer",
+                )
+            yield from page
 
 
 class Windows:
@@ -136,13 +139,8 @@ class _Reader:
         return windows
 
     def _rolled(self, one: Series, from_us: int, to_us: int) -> list[Summary]:
-        windows: list[Summary] = []
-        for page in scan.pages(self._database, SOURCES[self._tier], [one.series_id], from_us, to_us):
-            self._budget.spend(len(page))
-            windows += [
-                Summary(bucket_us, number, total, low, high, first, last)
-                for _, bucket_us, number, total, low, _, high, _, first, _, last, _ in page
-            ]
+        found = rollups(self._database, self._tier, one.series_id, from_us, to_us, self._budget)
+        windows = [Summary(row.bucket_us, row.number, row.sum, row.min, row.max, row.first, row.last) for row in found]
         if WIDTHS_US[self._tier] == self._window_us:
             return windows
         groups = groupby(windows, lambda window: window.start_us - window.start_us % self._window_us)
@@ -175,10 +173,8 @@ class _Reader:
         return numbers or texts
 
     def _raw_rows(self, one: Series, from_us: int, to_us: int) -> Iterator[tuple[int, Any]]:
-        for page in scan.pages(self._database, RAW, [one.series_id], from_us, to_us):
-            self._budget.spend(len(page))
-            for row in page:
-                yield row[1], row
+        pages = scan.pages(self._database, RAW, [one.series_id], from_us, to_us)
+        return ((row[1], row) for row in self._budget.rows(pages))
 
     def _note_taken(self, one: Series, tier: Tier, oldest_us: int, from_us: int, gone_before_us: int) -> None:
         """Notes from when the windows are known, where a coarser tier knows of readings before the oldest of them."""
@@ -214,11 +210,7 @@ def _value(row: Any) -> Value:
 
 def rollups(database: Database, tier: Tier, series_id: int, from_us: int, to_us: int, budget: Budget) -> list[Rollup]:
     """The rows of a rollup that begin in the range, in order."""
-    rows: list[Rollup] = []
-    for page in scan.pages(database, SOURCES[tier], [series_id], from_us, to_us):
-        budget.spend(len(page))
-        rows += map(Rollup._make, page)
-    return rows
+    return [Rollup._make(row) for row in budget.rows(scan.pages(database, SOURCES[tier], [series_id], from_us, to_us))]
 
 
 # --- what is asked -----------------------------------------------------------------------------------------------------
