@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from alembic import command
 from alembic.config import Config
 from simway_flask_app.store import migrations
 from simway_flask_app.store.engine import Database
+from simway_flask_app.store.schema import tiers
 from simway_flask_app.store.sql import SqlStore, open_store
+from simway_protocol.limits import INT64_MIN
+from simway_protocol.messages import EVERY_DEVICE, RegistryEntry
 from simway_testing import postgres_server
 from simway_testing.rollups import recomputed, rollups_of
-from simway_testing.stores import ON_POSTGRES, UplinkLog, uplink
-from sqlalchemy import text
+from simway_testing.stores import ON_POSTGRES, UplinkLog, outbox_of, uplink
+from sqlalchemy import Connection, insert, text
 
 DAY_US = 86_400_000_000
 NOW_US = time.time_ns() // 1_000
@@ -42,22 +46,17 @@ def own_url(url: str, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/own.db" if url.startswith("sqlite") else postgres_server.database(url)
 
 
-def upgraded(own_url: str, rows: list[tuple[Any, ...]]) -> Iterator[SqlStore]:
+@contextmanager
+def store_from(own_url: str, revision: str, fill: Callable[[Connection], None]) -> Iterator[SqlStore]:
+    """A store that was at this revision when it was filled, and was then upgraded to the newest."""
     database = Database(own_url)
     with database.write() as connection:
         config = Config()
         config.set_main_option("script_location", "simway_flask_app.store:migrations")
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        command.upgrade(config, "0004")
-        for sensor in ("t", "door"):
-            connection.execute(text("INSERT INTO series (device, sensor) VALUES ('old', :sensor)"), {"sensor": sensor})
-        names = ("series", "t_us", "num", "kind", "detail", "unit")
-        for row in rows:
-            connection.execute(
-                text("INSERT INTO readings VALUES (:series, :t_us, :num, :kind, :detail, :unit)"),
-                dict(zip(names, row, strict=True)),
-            )
+        command.upgrade(config, revision)
+        fill(connection)
     assert migrations.upgrade(database)
     database.close()
     store = open_store(own_url)
@@ -67,7 +66,18 @@ def upgraded(own_url: str, rows: list[tuple[Any, ...]]) -> Iterator[SqlStore]:
 
 @pytest.fixture
 def populated(own_url: str) -> Iterator[SqlStore]:
-    yield from upgraded(own_url, ROWS)
+    def fill(connection: Connection) -> None:
+        for sensor in ("t", "door"):
+            connection.execute(text("INSERT INTO series (device, sensor) VALUES ('old', :sensor)"), {"sensor": sensor})
+        names = ("series", "t_us", "num", "kind", "detail", "unit")
+        for row in ROWS:
+            connection.execute(
+                text("INSERT INTO readings VALUES (:series, :t_us, :num, :kind, :detail, :unit)"),
+                dict(zip(names, row, strict=True)),
+            )
+
+    with store_from(own_url, "0004", fill) as store:
+        yield store
 
 
 def test_every_row_survives_with_its_rollups(populated: SqlStore) -> None:
@@ -106,3 +116,15 @@ def test_an_empty_store_begins_with_partitions_of_days(store: SqlStore) -> None:
         names = [row[0] for row in connection.execute(text("SELECT relname FROM pg_class WHERE relname LIKE 'readings_p2%'"))]
         before = connection.execute(text("SELECT to_regclass('readings_before')::text")).scalar()
     assert (len([name for name in names if name[-4:] != "pkey"]), before) == (39, "readings_before")
+
+
+@pytest.mark.parametrize(("updated_us", "told"), [(NOW_US, [90 * 86_400]), (0, [])])
+def test_gateways_are_told_of_a_raw_tier_that_was_set_before(own_url: str, updated_us: int, told: list[int]) -> None:
+    def fill(connection: Connection) -> None:
+        values = {"tier": "raw", "keep_s": 90 * 86_400, "updated_us": updated_us, "actor": "ada"}
+        connection.execute(tiers.delete())
+        connection.execute(insert(tiers).values(gone_before_us=INT64_MIN, **values))
+
+    with store_from(own_url, "0007", fill) as store:
+        entries = outbox_of(store, EVERY_DEVICE)
+    assert entries == [("registry", RegistryEntry(EVERY_DEVICE, "revoked", [], NOW_US, keep_s)) for keep_s in told]
