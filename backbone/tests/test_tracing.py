@@ -97,7 +97,7 @@ def test_beyond_the_bound_spans_are_dropped_and_counted_and_put_does_not_wait(co
 
     tracer = Tracer(hang, 1, queue_max_spans=10, every_s=0.01)
     tracer.put(span())
-    assert entered.wait(10)
+    assert entered.wait(60)
     for number in range(25):
         tracer.put(span(number + 2))
     assert counted("dropped") == 15
@@ -110,7 +110,7 @@ def test_the_end_does_not_wait_for_a_receiver_that_hangs(counted) -> None:
     with OtlpReceiver(Mood.HUNG) as receiver:
         tracer = Tracer(exporter(receiver.endpoint, "demo"), 1, every_s=0.01)
         tracer.put(span())
-        wait_for(lambda: receiver.requests, 10, "a request")
+        wait_for(lambda: receiver.requests, 60, "a request")
         tracer.put(span(2))
         began_s = time.monotonic()
         tracer.close(0.05)
@@ -124,7 +124,7 @@ def test_what_the_receiver_does_not_take_is_counted(counted, mood: Mood | None) 
         endpoint = receiver.endpoint if mood else f"http://127.0.0.1:{free_port()}"
         tracer = Tracer(exporter(endpoint, "demo", timeout_s=0.5), 1, every_s=0.01)
         tracer.put(span())
-        wait_for(lambda: counted("failed") == 1, 20, "the failure counted")
+        wait_for(lambda: counted("failed") == 1, 60, "the failure counted")
         receiver.mood = Mood.WELL
         tracer.close()
         assert not receiver.spans
@@ -140,7 +140,7 @@ def test_an_exporter_with_a_fault_does_not_end_the_thread(counted) -> None:
 
     tracer = Tracer(export, 1, every_s=0.01)
     tracer.put(span())
-    wait_for(lambda: counted("failed") == 1, 10, "the first span lost")
+    wait_for(lambda: counted("failed") == 1, 60, "the first span lost")
     tracer.put(span(2))
     tracer.close(10)
     assert counted("exported") == 1

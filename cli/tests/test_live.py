@@ -161,7 +161,7 @@ def test_each_reading_is_printed_as_it_comes(cli: Any, api: Any, house: House, r
     api.on(
         "GET",
         "events",
-        house.stream(READY, house.looked, house.add(reading("a", 1)), lambda: gate.get(timeout=20), house.say()),
+        house.stream(READY, house.looked, house.add(reading("a", 1)), lambda: gate.get(timeout=60), house.say()),
         reply(GONE, 404),
     )
     import io
@@ -176,9 +176,9 @@ def test_each_reading_is_printed_as_it_comes(cli: Any, api: Any, house: House, r
 
     thread = threading.Thread(target=run, args=(["readings", "demo", "--follow"], cli.environ, Out(), io.StringIO()))
     thread.start()
-    assert out.wait(20)
+    assert out.wait(60)
     gate.put(None)
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

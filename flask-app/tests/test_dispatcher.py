@@ -287,7 +287,7 @@ def test_an_answer_that_waits_to_be_read_comes_before_the_clock(house: House) ->
     command = house.switch(expires_in_s=10)
     house.now_us += 3600_000_000
     sent = CommandEvent("demo", command.command_id, "sent", "udp", 64, T0_US + 1)
-    house.log.append("device-events", 0, [(b"demo", encode(sent))]).result(5)
+    house.log.append("device-events", 0, [(b"demo", encode(sent))]).result(60)
     house.dispatcher.turn(poll_s=1.0)
     assert house.state(command) == "SENT"
 
@@ -296,7 +296,7 @@ def test_what_is_late_expires_though_events_keep_coming(house: House) -> None:
     command = house.switch(expires_in_s=1)
     house.now_us = utc_now_us() + CAUGHT_UP_US // 2
     assert house.now_us > command.expires_us + EXPIRE_GRACE_US
-    house.log.append("device-events", 0, [(b"other", encode(Detached("other", 64, "udp", "idle", house.now_us)))]).result(5)
+    house.log.append("device-events", 0, [(b"other", encode(Detached("other", 64, "udp", "idle", house.now_us)))]).result(60)
     assert house.dispatcher.turn(poll_s=1.0) == 1
     assert house.state(command) == "EXPIRED"
 

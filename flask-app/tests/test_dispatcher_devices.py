@@ -49,7 +49,7 @@ def test_an_event_that_cannot_be_kept_stops_nobody(house: House) -> None:
 
 
 def test_what_does_not_decode_goes_aside(house: House) -> None:
-    house.log.append("device-events", 0, [(b"demo", b'{"type": "nonsense"}')]).result(5)
+    house.log.append("device-events", 0, [(b"demo", b'{"type": "nonsense"}')]).result(60)
     house.attach()
     assert house.store.device("demo").session is not None
     with house.store.reading() as connection:

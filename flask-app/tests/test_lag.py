@@ -24,7 +24,7 @@ class House:
             now_us=lambda: self.now_us,
         )  # fmt: skip
         for partition, count in ((3, 5), (4, 2)):
-            self.log.append("uplink", partition, [(None, b"x")] * count).result(5)
+            self.log.append("uplink", partition, [(None, b"x")] * count).result(60)
 
     def records(self) -> dict[str, float]:
         self.gauges.measure()

@@ -40,7 +40,7 @@ def keeper(house: House, **more: Any) -> LetterKeeper:
 
 
 def write(house: House, *values: bytes) -> None:
-    house.log.append("dead-letter", 0, [(None, value) for value in values]).result(5)
+    house.log.append("dead-letter", 0, [(None, value) for value in values]).result(60)
 
 
 def kept(house: House) -> list[tuple[str, str]]:
@@ -83,7 +83,7 @@ def test_letters_that_retention_took_first_are_counted(house: House) -> None:
     write(house, *(encode(letter()) for _ in range(4)))
     house.log.drop_before("dead-letter", 0, 3)  # type: ignore[attr-defined]
     one = keeper(house, on_missing=missing.append)
-    wait_for(lambda: one.turn(poll_s=0.05) == 1, 5, "the last letter")
+    wait_for(lambda: one.turn(poll_s=0.05) == 1, 60, "the last letter")
     one.close()
     assert missing == [3]
     with house.store.reading() as connection:

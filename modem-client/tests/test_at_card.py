@@ -65,7 +65,7 @@ def read_again(card: AtCard) -> str:
         except CardError:
             return ""
 
-    return wait_for(read, 20, "the card is read again")
+    return wait_for(read, 60, "the card is read again")
 
 
 @pytest.fixture(params=STYLES, ids=lambda style: style.name)
@@ -163,7 +163,7 @@ def test_channels_are_void_after_a_reboot(make_modem: Make) -> None:
         except CardGone:
             return False
 
-    wait_for(is_void, 20, "the channel is no more")
+    wait_for(is_void, 60, "the channel is no more")
     read_again(card)
     card.close()
 
@@ -256,7 +256,7 @@ def test_an_answer_to_nothing_brings_the_port_into_step_again(make_modem: Make) 
     heard: list[str] = []
     port.listen(heard.append)
     modem.say("OK")
-    wait_for(lambda: "OK" in heard, 5, "the answer too many")
+    wait_for(lambda: "OK" in heard, 60, "the answer too many")
     assert not port.ask(Command("AT+NONSENSE")).ok
     assert modem.commands.count("AT") > before
     give_back(port)
@@ -348,7 +348,7 @@ def test_unsolicited_lines_reach_the_listener(make_modem: Make) -> None:
     port.listen(heard.append)
     assert port.ask(Command("AT")).ok
     modem.say("+CUSD: 0")
-    wait_for(lambda: "+CUSD: 0" in heard, 5, "the line")
+    wait_for(lambda: "+CUSD: 0" in heard, 60, "the line")
     assert modem.commands.index("ATE0") < len(modem.commands)
     give_back(port)
 
@@ -377,7 +377,7 @@ def another_thread_has(port: AtPort) -> Iterator[None]:
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert taken.wait(5)
+    assert taken.wait(60)
     try:
         yield
     finally:

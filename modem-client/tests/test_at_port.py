@@ -46,7 +46,7 @@ def test_the_device_is_closed_when_nobody_reads_it_any_more() -> None:
 
     asker = threading.Thread(target=asking)
     asker.start()
-    assert device.is_read.wait(10)
+    assert device.is_read.wait(60)
     port.close()
     asker.join()
     assert not device.closed_under_a_read

@@ -90,7 +90,7 @@ def test_a_put_that_waits_for_room_drops_nothing(tmp_path: Path) -> None:
         assert outbox.flush()
         assert not entered.is_set()
         outbox.acknowledge(outbox.epoch, [(1, 1)])
-        assert entered.wait(10)
+        assert entered.wait(60)
         source.join()
         assert outbox.flush()
         assert outbox.dropped() == []
@@ -111,7 +111,7 @@ def test_a_waiting_source_is_let_go_when_the_outbox_closes(tmp_path: Path) -> No
     source = threading.Thread(target=wait)
     source.start()
     outbox.interrupt()
-    source.join(10)
+    source.join(60)
     outbox.close()
     assert len(refused) == 1
 

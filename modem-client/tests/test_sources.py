@@ -92,7 +92,7 @@ def test_the_host_source_runs_until_it_is_stopped(outbox: Outbox) -> None:
     while outbox.stats().waiting < 30 and time.monotonic() < deadline_s:
         outbox.flush()
     stopping.set()
-    runner.join(10)
+    runner.join(60)
     assert not runner.is_alive()
     assert outbox.stats().waiting >= 30
 
@@ -244,7 +244,7 @@ def test_an_import_waits_for_room_and_drops_nothing(tmp_path: Path) -> None:
                 assert stored.reading.value == stored.seq - 1
                 seen = stored.seq
             outbox.acknowledge(outbox.epoch, [(1, max(seen, 1))])
-        importer.join(10)
+        importer.join(60)
         assert outbox.flush()
         assert seen == 5_000
         stats = outbox.stats()

@@ -35,7 +35,7 @@ def test_down_and_up_again_loses_nothing() -> None:
     ping = api.command(DEMO_DEVICE, kind="ping")
     api.follow(DEMO_DEVICE, ping["id"], {"EXECUTED"}, 30)
     until_us = time.time_ns() // 1000
-    wait_for(lambda: any(row["t_us"] > until_us for row in api.latest(DEMO_DEVICE).values()), 20, "readings flow")
+    wait_for(lambda: any(row["t_us"] > until_us for row in api.latest(DEMO_DEVICE).values()), 60, "readings flow")
     before, carrier = known(api, until_us), api.device(DEMO_DEVICE)["active_carrier"]["iccid"]
     assert before
 

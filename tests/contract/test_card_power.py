@@ -149,7 +149,7 @@ def _reset(uicc):
         except CardError:
             return ""
 
-    wait_for(is_back, 20, "the card came back")
+    wait_for(is_back, 60, "the card came back")
 
 
 # --- other faults ------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_a_stuck_writer_stops_nobody_for_good(url: str, monkeypatch: pytest.Monk
     stuck.__enter__().exec_driver_sql("SET idle_in_transaction_session_timeout = '1s'")
     with pytest.raises(StoreUnavailable, match="lock timeout"):
         store.add_device("demo", name="", now_us=T0_US)
-    wait_for(lambda: added(store), 20, "the database ended the transaction that hangs")
+    wait_for(lambda: added(store), 60, "the database ended the transaction that hangs")
     with pytest.raises(StoreUnavailable):
         stuck.__exit__(None, None, None)
     store.close()

@@ -140,7 +140,7 @@ def fits(printed: list[str], said: list[str]) -> bool:
 def test_the_page_says_what_the_command_prints(shell: Shell, api: Api, attached: str) -> None:
     if api.device(attached)["active_carrier"]["provider"] != HOME:
         assert shell.run("command", attached, "switch", "--provider", HOME, "--follow").returncode == 0
-    wait_for(lambda: api.device(attached)["active_carrier"]["provider"] == HOME, 10, f"{HOME} is shown as active")
+    wait_for(lambda: api.device(attached)["active_carrier"]["provider"] == HOME, 60, f"{HOME} is shown as active")
     failed = []
     for typed in typed_on_the_page():
         said = shell.type(typed.command)
@@ -244,11 +244,11 @@ def test_a_switch_followed_there_and_back(shell: Shell, api: Api, attached: str)
     done = shell.run("command", attached, "switch", "--provider", target["provider"], "--follow", "--wait", "80s")
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[2] for line in done.stdout.splitlines()][-1] == "VERIFIED"
-    wait_for(lambda: api.device(attached)["active_carrier"]["iccid"] == target["iccid"], 10, "the new carrier is shown")
+    wait_for(lambda: api.device(attached)["active_carrier"]["iccid"] == target["iccid"], 60, "the new carrier is shown")
     again = shell.run("command", attached, "switch", "--iccid", target["iccid"])
     assert (again.returncode, "is the active one" in again.stderr) == (6, True)
     assert shell.run("command", attached, "switch", "--iccid", home, "--follow").returncode == 0
-    wait_for(lambda: api.device(attached)["active_carrier"]["iccid"] == home, 10, "the first carrier is shown again")
+    wait_for(lambda: api.device(attached)["active_carrier"]["iccid"] == home, 60, "the first carrier is shown again")
 
 
 def test_commands_of_a_device_that_is_away(shell: Shell, device: str) -> None:

@@ -40,7 +40,7 @@ def test_a_switch_goes_from_queued_to_verified_and_the_card_changes(front: Front
     assert [entry["seq"] for entry in done["history"]] == sorted(entry["seq"] for entry in done["history"])
     assert done["target"]["iccid"] == target["iccid"] != before
     wait_for(
-        lambda: active_iccid(api, attached) == target["iccid"], 10, lambda: f"the new carrier is shown: {api.device(attached)}"
+        lambda: active_iccid(api, attached) == target["iccid"], 60, lambda: f"the new carrier is shown: {api.device(attached)}"
     )
     evidence = done["evidence"]
     assert (evidence["iccid_before"], evidence["iccid_after"]) == (before, target["iccid"]), "VERIFIED carries its proof"
@@ -49,7 +49,7 @@ def test_a_switch_goes_from_queued_to_verified_and_the_card_changes(front: Front
     audit = api.command(attached, kind="audit")
     api.follow(attached, audit["id"], {"EXECUTED"}, ANSWERED_WITHIN_S)
     inventory = wait_for(
-        lambda: (found := api.device(attached)["inventory"])["active_iccid"] == target["iccid"] and found, 10, "a new inventory"
+        lambda: (found := api.device(attached)["inventory"])["active_iccid"] == target["iccid"] and found, 60, "a new inventory"
     )
     assert [profile["iccid"] for profile in inventory["profiles"] if profile["active"]] == [target["iccid"]]
 
@@ -71,10 +71,10 @@ def test_a_switch_by_the_providers_name_there_and_back(front: Front, api: Api, a
     there = api.command(attached, kind="switch", provider=target["provider"])
     assert there["target"] == {"iccid": target["iccid"], "provider": target["provider"], "profile_class": "operational"}
     api.follow(attached, there["id"], {"VERIFIED"}, SWITCHED_WITHIN_S)
-    wait_for(lambda: active_iccid(api, attached) == target["iccid"], 10, "the new carrier is shown")
+    wait_for(lambda: active_iccid(api, attached) == target["iccid"], 60, "the new carrier is shown")
     back = api.command(attached, kind="switch", iccid=home)
     api.follow(attached, back["id"], {"VERIFIED"}, SWITCHED_WITHIN_S)
-    wait_for(lambda: active_iccid(api, attached) == home, 10, "the first carrier is shown again")
+    wait_for(lambda: active_iccid(api, attached) == home, 60, "the first carrier is shown again")
 
 
 def test_a_provider_that_is_not_on_the_sim_is_refused(front: Front, api: Api, attached: str) -> None:

@@ -81,4 +81,4 @@ def test_a_switch_survives_kill_9(front: Platform, service: str) -> None:
     process.start()
     process.wait_ready()
     api.follow(DEMO_DEVICE, posted["id"], {"VERIFIED"}, 90)
-    wait_for(lambda: api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == target, 10, "the new carrier is shown")
+    wait_for(lambda: api.device(DEMO_DEVICE)["active_carrier"]["iccid"] == target, 60, "the new carrier is shown")

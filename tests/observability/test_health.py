@@ -81,7 +81,7 @@ def test_a_device_without_its_server_is_alive_and_says_what_it_misses(front) -> 
     def said() -> str:
         try:
             answer = requests.get(at, timeout=ANSWERS_WITHIN_S)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return ""
         missed = answer.json()["checks"].get("server", "")
         return str(missed) if answer.status_code == 503 and missed != "starting" else ""

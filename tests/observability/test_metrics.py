@@ -105,9 +105,9 @@ def _misfits(front, device: UdpDevice) -> None:
         stranger.sendto(b"\x03 no frame", front.udp)
     log = open_log(front.settings["LOG_URL"], client_id="test")
     try:
-        log.append("registry", 0, [(b"x", b"{")]).result(10)
-        log.append("uplink", 0, [(None, b"{")]).result(10)
-        log.append("device-events", 0, [(None, b"{")]).result(10)
+        log.append("registry", 0, [(b"x", b"{")]).result(60)
+        log.append("uplink", 0, [(None, b"{")]).result(60)
+        log.append("device-events", 0, [(None, b"{")]).result(60)
     finally:
         log.close()
     master = bytes.fromhex(Path(front.settings["MASTER_SECRET_FILE"]).read_text())
@@ -122,7 +122,7 @@ def _misfits(front, device: UdpDevice) -> None:
 def _command(front, found: Seen) -> None:
     """A ping to the device that runs, under the eyes of an event stream."""
     headers = {"Authorization": f"Bearer {front.api.token}"}
-    with requests.get(f"{front.api.base_url}/api/v1/events", headers=headers, stream=True, timeout=20):
+    with requests.get(f"{front.api.base_url}/api/v1/events", headers=headers, stream=True, timeout=60):
         front.api.command("demo", kind="ping")
         found.until("web", "simway_http_streams")
         found.until("dispatcher", "simway_command_seconds_count", kind="ping")

@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     def answers() -> bool:
         try:
             return requests.get(f"http://127.0.0.1:{port}/api/v1/health", timeout=2).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     try:

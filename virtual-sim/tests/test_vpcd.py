@@ -74,7 +74,7 @@ def test_messages_in_pieces_and_several_at_once(piece_bytes):
         reader_end.sendall(_framed(SELECT_MF)[:-1])
         file.close()
         reader_end.shutdown(socket.SHUT_RDWR)
-        serving.join(20)
+        serving.join(60)
     assert not serving.is_alive()
 
 

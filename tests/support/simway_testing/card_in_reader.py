@@ -22,7 +22,7 @@ from simway_virtual_sim.state import CardState
 from simway_testing import pcscd
 from simway_testing.waiting import wait_for
 
-_INSERTED_S = 20
+_INSERTED_S = 60
 
 
 class Host:

@@ -111,7 +111,7 @@ class BadInput:
         """Kafka may have taken what it did not acknowledge: then it is there twice, and counts once."""
         try:
             self._log = self._log or open_log(self.house.log_url, client_id="faults")
-            self._log.append("uplink", partition, [(None, record)]).result(10)
+            self._log.append("uplink", partition, [(None, record)]).result(60)
         except (LogError, TimeoutError):
             return False
         return True

@@ -91,7 +91,7 @@ class FedModem:
         """Rests until the last reading fed is stored and the outbox is empty; how many it ever held, all acknowledged."""
         self.rest()
         wait_for(lambda: self.fed in self.stored()[-1:], 90, lambda: f"reading {self.fed} is stored\n{self.process.tail()}")
-        wait_for(lambda: not self._query("SELECT 1, 1, '' FROM readings LIMIT 1"), 20, "an empty outbox")
+        wait_for(lambda: not self._query("SELECT 1, 1, '' FROM readings LIMIT 1"), 60, "an empty outbox")
         return self.acknowledged()
 
     # --- what the platform says ----------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class Truck:
 
     def counted(self, metric: str) -> dict[str, float]:
         """A counter of its modem client, by reason."""
-        text = requests.get(f"http://127.0.0.1:{self.process.settings['MODEM_METRICS_PORT']}/metrics", timeout=5).text
+        text = requests.get(f"http://127.0.0.1:{self.process.settings['MODEM_METRICS_PORT']}/metrics", timeout=60).text
         families = text_string_to_metric_families(text)
         return {
             sample.labels.get("reason", ""): sample.value

@@ -252,4 +252,4 @@ def running(grafana: Grafana, port: int = 0) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         server.hang_up()
-        thread.join(5)
+        thread.join(60)

@@ -39,7 +39,7 @@ class House:
             pass
 
     def tell(self, event: Any) -> None:
-        self.log.append("device-events", 0, [(b"demo", encode(event))]).result(5)
+        self.log.append("device-events", 0, [(b"demo", encode(event))]).result(60)
         self.turn()
 
     def attach(self, iccid: str = ALPHA, last_counter: int = 0) -> None:

@@ -24,9 +24,9 @@ from simway_testing.api import Api
 from simway_testing.waiting import wait_for
 
 DEMO_DEVICE = "demo"
-READY_WITHIN_S = 40.0
-STOP_WITHIN_S = 15.0
-ORPHANS_END_WITHIN_S = 10.0
+READY_WITHIN_S = 120.0
+STOP_WITHIN_S = 40.0
+ORPHANS_END_WITHIN_S = 60.0
 LOG_TAIL_CHARS = 6000
 MODEM = "exec simway-modem run"
 

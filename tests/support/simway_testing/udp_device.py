@@ -14,7 +14,7 @@ from simway_protocol.udp.events import Acknowledged, AttachedTo, AttachRefused, 
 from simway_protocol.udp.keys import card_response
 
 EPOCH = "9f3c5a7e01b2d4c6"
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 def now_us() -> int:
