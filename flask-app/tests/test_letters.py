@@ -101,7 +101,7 @@ def test_a_letter_of_a_gateway_is_replayed_into_the_store(house: House) -> None:
     house.store.replay_letter(found.letter_id, judge, actor="api", now_us=T0_US)
     with house.store.reading() as connection:
         [row] = [row for row in outbox.waiting(connection, 10) if row.topic == "uplink"]
-    house.dispatcher._publish([row])
+    house.dispatcher.publisher.send([row])
     house.turn()
     published = house.log.records("uplink")  # type: ignore[attr-defined]
     assert [record.partition for record in published] == 2 * [partition_of("demo")]

@@ -180,7 +180,7 @@ def test_what_one_look_read_is_told_though_the_database_goes_away_in_the_middle(
 
     site.measure("cpu", 7.0)
     use_cases.cancel(site.store, DEVICE, command.command_id, actor="api", now_us=utc_now_us())
-    for name in ("command_changes", "command_history", "devices"):
+    for name in ("command_changes", "command_with_history", "devices"):
         with monkeypatch.context() as patched:
             patched.setattr(site.store, name, away)
             with pytest.raises(StoreUnavailable):

@@ -17,7 +17,6 @@ from sqlalchemy import Connection, func, select
 from simway_flask_app import commands as use_cases
 from simway_flask_app.ledger import LAPSING, State
 from simway_flask_app.policy import Verdict
-from simway_flask_app.store import accepting
 from simway_flask_app.store.commands import queue
 from simway_flask_app.store.registry import ACTIVE
 from simway_flask_app.store.schema import commands, devices, sessions
@@ -106,7 +105,7 @@ def ask_at_attach(connection: Connection, device: str, now_us: int) -> None:
     if connection.execute(select(table.command_id).where(table.device == device, table.kind == "audit", asked)).first():
         return
     wanted = use_cases.new_command(device, "audit", EXPIRES_MAX_S, ACTOR, now_us)
-    queue(connection, wanted, accepting.facts(connection, wanted, now_us), Verdict(None), now_us)
+    queue(connection, wanted, "", Verdict(None), now_us)
 
 
 def _asked_since(connection: Connection, since_us: int) -> dict[str, int]:

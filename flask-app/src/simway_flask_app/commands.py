@@ -17,7 +17,7 @@ from simway_protocol.sim.numbering import ICCID_WORDS, is_iccid
 
 from simway_flask_app import policy
 from simway_flask_app.policy import SWITCHES_PER_DAY_DEFAULT
-from simway_flask_app.store.port import Command, DeviceDetail, NewCommand, SimInventory, WebStore
+from simway_flask_app.store.port import Command, Device, DeviceDetail, NewCommand, SimInventory, WebStore
 
 DEADLINE_MAX_S = 24 * 3600
 EXPIRES_DEFAULT_S = 3600
@@ -78,7 +78,8 @@ def switch_carrier(
     """
     if bool(iccid) == bool(provider):
         raise BadRequest("name either an iccid or a provider")
-    detail = _reachable(store, device)
+    detail = store.device(device)
+    _require_active(detail.device)
     target = _target(detail, iccid, provider)
     deadline_s = _within(DEADLINE_DEFAULT_S if deadline_s is None else deadline_s, DEADLINE_MIN_S, DEADLINE_MAX_S, "deadline_s")
     wanted = new_command(device, "switch", expires_in_s, actor, now_us)
@@ -96,13 +97,13 @@ def switch_carrier(
 
 def ping(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
     """Queues a ping: the device answers, and that is all."""
-    _reachable(store, device)
+    _require_active(store.require_device(device))
     return store.add_command(new_command(device, "ping", expires_in_s, actor, now_us), now_us=now_us)
 
 
 def audit(store: WebStore, device: str, *, expires_in_s: int | None = None, actor: str, now_us: int) -> Command:
     """Queues an audit: the device reports its SIM's inventory and its journal of the last switch."""
-    _reachable(store, device)
+    _require_active(store.require_device(device))
     return store.add_command(new_command(device, "audit", expires_in_s, actor, now_us), now_us=now_us)
 
 
@@ -111,11 +112,9 @@ def cancel(store: WebStore, device: str, command_id: str, *, actor: str, now_us:
     return store.request_cancel(device, command_id, actor=actor, now_us=now_us)
 
 
-def _reachable(store: WebStore, device: str) -> DeviceDetail:
-    detail = store.device(device)
-    if detail.device.status != "active":
-        raise DeviceRevoked(f"device {device} is {detail.device.status}")
-    return detail
+def _require_active(device: Device) -> None:
+    if device.status != "active":
+        raise DeviceRevoked(f"device {device.device} is {device.status}")
 
 
 def _target(detail: DeviceDetail, iccid: str, provider: str) -> str:

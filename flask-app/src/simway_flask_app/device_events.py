@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from simway_flask_app.ledger import Event, State
 from simway_flask_app.sealing import last_deadline_us, seal_confirm
 from simway_flask_app.store import alarms, commands, outbox, registry, trail, twins
 from simway_flask_app.store.accepting import ANSWER_GRACE_US
+from simway_flask_app.store.commands import Transitions
 from simway_flask_app.store.schema import devices
 from simway_flask_app.trail import Head, Signer
 from simway_flask_app.twin import Finding, Kind
@@ -36,6 +38,15 @@ class DeviceEvents:
         self.noted = anchors.Noted()
         self._signer = Signer.of(master_secret)
 
+    def apply_all(self, connection: Connection, events: Sequence[DeviceEvent], now_us: int) -> None:
+        """Takes events in their order; what happened to one command, one thing right after the other, is written at once."""
+        for is_of_command, run in groupby(events, key=_command_of):
+            if is_of_command is not None:
+                self._command(connection, [event for event in run if isinstance(event, CommandEvent)], now_us)
+                continue
+            for event in run:
+                self.apply(connection, event, now_us)
+
     def apply(self, connection: Connection, event: DeviceEvent, now_us: int) -> None:
         """Takes one event."""
         if isinstance(event, Attached):
@@ -53,7 +64,7 @@ class DeviceEvents:
         elif isinstance(event, AuditAnchor):
             self._check_anchor(connection, event, now_us)
         else:
-            self._command(connection, event, now_us)
+            self._command(connection, [event], now_us)
 
     def _check_counter(self, connection: Connection, device: str, reported: int, t_us: int, now_us: int) -> None:
         """The device accepts only counters above ``reported``: what is sealed below that and not sent yet is sealed anew.
@@ -76,23 +87,33 @@ class DeviceEvents:
                 counter=None,
             )  # fmt: skip
 
-    def _command(self, connection: Connection, event: CommandEvent, now_us: int) -> None:
-        row = commands.find(connection, event.command_id, lock=True)
-        if row is None or row.device != event.device:
-            log.warning("an event of a command that is not in the ledger", device=event.device, command_id=event.command_id)
+    def _command(self, connection: Connection, events: Sequence[CommandEvent], now_us: int) -> None:
+        """Events of one command and device."""
+        device, command_id = events[0].device, events[0].command_id
+        row = commands.find(connection, command_id, lock=True)
+        if row is None or row.device != device:
+            log.warning("an event of a command that is not in the ledger", device=device, command_id=command_id)
             return
+        steps = commands.Transitions(connection, row, now_us)
+        for event in events:
+            self._happened(connection, steps, event, now_us)
+        steps.write()
+
+    def _happened(self, connection: Connection, steps: Transitions, event: CommandEvent, now_us: int) -> None:
+        row = steps.row
         happened = _meaning(row, event)
         if happened is None:
             log.info("an answer that moves nothing", command_id=row.command_id, answer=event.event, reason=event.reason)
         elif happened is Event.BAD_COUNTER:
-            self._bad_counter(connection, row, event, now_us)
+            self._bad_counter(connection, steps, event, now_us)
         else:
             if happened is Event.PROVED and ledger.move(row.kind, State(row.state), Event.EXECUTED):
-                self._move(connection, row, Event.EXECUTED, event, now_us)  # one RESULT says both: done, and proved
-                row = commands.find(connection, event.command_id, lock=True)
-            self._move(connection, row, happened, event, now_us)
+                self._move(connection, steps, Event.EXECUTED, event, now_us)  # one RESULT says both: done, and proved
+            self._move(connection, steps, happened, event, now_us)
 
-    def _move(self, connection: Connection, row: Any, happened: Event, event: CommandEvent, now_us: int) -> None:
+    def _move(self, connection: Connection, steps: Transitions, happened: Event, event: CommandEvent, now_us: int) -> None:
+        """A step of a switch is written before the next one: what follows from it reads the ledger."""
+        row = steps.row
         after = ledger.move(row.kind, State(row.state), happened)
         if after is None:
             return
@@ -103,10 +124,13 @@ class DeviceEvents:
             changes["answer_by_us"] = last_deadline_us(row, now_us) + ANSWER_GRACE_US
         actor = event.gateway if happened in (Event.SENT, Event.EXPIRE) else DEVICE
         proof = commands.proof(connection, row.command_id) if after is State.VERIFIED else {}
-        commands.transition(
-            connection, row, after, actor=actor, event=str(happened), t_us=event.t_us, now_us=now_us, reason=event.reason,
+        steps.add(
+            after, actor=actor, event=str(happened), t_us=event.t_us, reason=event.reason,
             evidence={**proof, **_evidence(event)}, **changes,
         )  # fmt: skip
+        if row.kind == "ping":
+            return
+        steps.write()
         if after is State.CONFIRMING:
             self._confirm(connection, row, now_us)
         if row.kind == "audit" and after is State.EXECUTED:
@@ -117,7 +141,9 @@ class DeviceEvents:
         message = seal_confirm(self.master_secret, row, row.counter or 0, key_version, now_us)
         outbox.enqueue(connection, "downlink", message, now_us)
 
-    def _bad_counter(self, connection: Connection, row: Any, event: CommandEvent, now_us: int) -> None:
+    def _bad_counter(self, connection: Connection, steps: Transitions, event: CommandEvent, now_us: int) -> None:
+        steps.write()
+        row = steps.row
         reported = event.evidence.get("last_counter")
         believed = type(reported) is not int or registry.note_counter(connection, row.device, reported)
         if type(reported) is int and row.counter is not None and believed and reported < row.counter:
@@ -125,13 +151,13 @@ class DeviceEvents:
         if not believed:
             self._alarm(connection, row.device, reported, now_us)
         if row.cancel_requested_us is not None:
-            self._move(connection, row, Event.CANCELLED, event, now_us)  # it has not begun, and the refusal ends the CANCEL, too
+            self._move(connection, steps, Event.CANCELLED, event, now_us)  # not begun, and the refusal ends the CANCEL, too
         elif not believed or row.seals >= SEALS_MAX:
-            self._move(connection, row, Event.REFUSED, event, now_us)
+            self._move(connection, steps, Event.REFUSED, event, now_us)
         elif ledger.move(row.kind, State(row.state), Event.BAD_COUNTER) is not None:
-            commands.transition(
-                connection, row, State.QUEUED, actor=DEVICE, event=str(Event.BAD_COUNTER), t_us=event.t_us, now_us=now_us,
-                reason=event.reason, evidence=_evidence(event), counter=None,
+            steps.add(
+                State.QUEUED, actor=DEVICE, event=str(Event.BAD_COUNTER), t_us=event.t_us, reason=event.reason,
+                evidence=_evidence(event), counter=None,
             )  # fmt: skip
 
     def _resolve(self, connection: Connection, audit: Any, event: CommandEvent, now_us: int) -> None:
@@ -174,6 +200,10 @@ class DeviceEvents:
             return
         log.error("the audit trail lacks an entry whose hash was signed and anchored", seq=event.seq)
         anchors.raise_alarm(connection, head, now_us)
+
+
+def _command_of(event: DeviceEvent) -> tuple[str, str] | None:
+    return (event.device, event.command_id) if isinstance(event, CommandEvent) else None
 
 
 def _reaches_back(connection: Connection, journal: dict[str, Any], row: Any, audit: Any) -> bool:

@@ -3,23 +3,21 @@
 One thread does it all in turn: events first, until none is left or they are of this moment; then what the clock decides, so
 that nothing expires while its answer waits to be read; then sealing, one command outstanding per device; then the outbox. Each
 step is a transaction that can be repeated: a crash between two costs at most a message written twice, which every reader of the
-log bears.
+log bears. Between two rounds it waits for events; a second thread waits for news of the store and ends that
+(docs/decisions/dispatcher-is-told.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from threading import Event
 from typing import Any
 
 import structlog
 from simway_backbone import metrics
-from simway_backbone.appends import MeteredAppends
-from simway_backbone.log import Log, LogRefused, LogUnavailable, OffsetGone, Record
+from simway_backbone.log import Log, LogUnavailable, OffsetGone, Record
 from simway_protocol.errors import LocalError
-from simway_protocol.identity import partition_of
-from simway_protocol.messages import BadMessage, DeadLetter, decode
+from simway_protocol.messages import BadMessage, DeadLetter, DeviceEvent, decode
 from sqlalchemy import BigInteger, Connection, bindparam, exists, or_, select
 from sqlalchemy.exc import DBAPIError
 
@@ -28,9 +26,10 @@ from simway_flask_app.clock import utc_now_us
 from simway_flask_app.device_events import ACTOR, DeviceEvents
 from simway_flask_app.ledger import Event as Happening
 from simway_flask_app.ledger import State
+from simway_flask_app.listening import Listener
+from simway_flask_app.publishing import Publisher
 from simway_flask_app.store import commands, outbox, positions, registry
 from simway_flask_app.store.engine import is_passing
-from simway_flask_app.store.outbox import OutboxRow
 from simway_flask_app.store.port import StoreError, StoreUnavailable
 from simway_flask_app.store.positions import Follower, PositionMoved
 from simway_flask_app.store.schema import CANCELLING, HAS_TURN, UNSEALED, devices
@@ -43,17 +42,17 @@ from simway_flask_app.trail import EMPTY
 log = structlog.get_logger()
 
 TOPIC = "device-events"
-UPLINK = "uplink"
 CONSUMER = "dispatcher"
-POLL_S = 0.01
-"""The pace: so long may a new command wait before it is sealed."""
+POLL_S = 0.25
+"""Between two looks at the store without any news of it: what lost news costs, and what the clock decides may wait."""
+PATIENCE_S = 0.004
+"""Between two looks at an embedded log without news: so long may the answer to a command wait."""
 EXPIRE_GRACE_US = 5_000_000
 """An unsent command expires here so long after its time: a gateway that sent it in time has said so by then."""
 CAUGHT_UP_US = 2_000_000
 """Events younger than this leave nothing unread that ``EXPIRE_GRACE_US`` waits for, however many keep coming."""
-PUBLISH_TIMEOUT_S = 15.0
 RECORDS_MAX = 500
-ROWS_MAX = 500
+DECISIONS_MAX = 500
 LOOK_BACK_RECORDS = 20_000
 LOOK_BACK_POLL_S = 1.0
 LOOK_BACK_POLLS = 5
@@ -81,6 +80,10 @@ def unheard(_name: str, _wrong: str | None) -> None:
     """A report to nobody."""
 
 
+class _Refused(Exception):
+    """The store refuses one of several events."""
+
+
 class Dispatcher:
     """``run`` blocks until ``stopping`` is set. ``turn`` is one round of it, for tests."""
 
@@ -90,13 +93,23 @@ class Dispatcher:
     ) -> None:  # fmt: skip
         self._log, self._store, self._events = target, store, events
         gone = metrics.RECORDS_GONE.labels(CONSUMER, TOPIC).inc
-        self.source = StoredReader(target, store, CONSUMER, TOPIC, on_missing=gone, now_us=now_us)
-        self._stopping, self._report, self._now_us, self._on_published = stopping, report, now_us, on_published
+        self.source = StoredReader(
+            target, store, CONSUMER, TOPIC, on_missing=gone, now_us=now_us, patience_s=PATIENCE_S
+        )  # fmt: skip
+        self.publisher = Publisher(target, store, on_published)
+        self._stopping, self._report, self._now_us = stopping, report, now_us
         self._looked_back = False
-        self._appends: dict[str, MeteredAppends] = {}
+        self._ahead_max = 0
 
     def run(self) -> None:
         """Dispatches until told to stop; waits for a log or store that is away."""
+        self._ahead_max = RECORDS_MAX
+        listener = Listener(self._store.news(), self.source.wake, stopping=self._stopping)
+        listener.start()
+        self._run()
+        listener.join()
+
+    def _run(self) -> None:
         wait_s = RETRY_FIRST_S
         while not self._stopping.is_set():
             try:
@@ -126,6 +139,7 @@ class Dispatcher:
         """One round; gives how many events it took. Raises ``LogError`` and ``StoreError``."""
         if not self.source.is_open:
             self._begin()
+            poll_s = 0.0  # what was decided until now woke nobody
         records = self.source.poll(poll_s, RECORDS_MAX)
         if records is None:
             return 0
@@ -136,64 +150,19 @@ class Dispatcher:
 
     def _is_caught_up(self, records: Sequence[Record]) -> bool:
         """True when no answer can be waiting that came in time: nothing, or just what happened a moment ago, was left to read."""
-        return not records or abs(self._now_us() - max(record.appended_us for record in records)) <= CAUGHT_UP_US
+        if not records:
+            return self.source.is_quiet
+        return abs(self._now_us() - max(record.appended_us for record in records)) <= CAUGHT_UP_US
 
     def close(self) -> None:
         """Frees the reader; the next ``turn`` begins at the stored positions."""
         self.source.close()
 
-    def publish(self) -> int:
-        """Moves what waits in the outbox to the log; gives how many records. Raises ``LogUnavailable``, ``StoreError``."""
-        moved = 0
-        while True:
-            with self._store.reading() as connection:
-                rows = outbox.waiting(connection, ROWS_MAX)
-            for run in self._runs(rows):
-                self._publish(run)
-                with self._store.transaction() as connection:
-                    outbox.remove(connection, [row.id for row in run])
-            moved += len(rows)
-            if len(rows) < ROWS_MAX:
-                return moved
-
-    def _publish(self, run: Sequence[OutboxRow]) -> None:
-        topic = run[0].topic
-        try:
-            self._append(topic, run)
-        except LogRefused as error:
-            if len(run) > 1:
-                for row in run:
-                    self._publish([row])
-                return
-            log.error(
-                "the log will never take a message; dropped from the outbox", topic=topic, key=run[0].key, detail=str(error)
-            )
-            metrics.RECORDS_LOST.labels(topic, "refused").inc()
-        if self._on_published is not None:
-            self._on_published(topic, len(run))
-
-    def _runs(self, rows: Sequence[OutboxRow]) -> list[list[OutboxRow]]:
-        """Neighbours of one topic and partition together, in order."""
-        grouped = groupby(rows, key=lambda row: (row.topic, self._partition(row)))
-        return [list(run) for _, run in grouped]
-
-    def _partition(self, row: OutboxRow) -> int:
-        """Every topic that we write has one partition, but for ``uplink``: a replayed reading goes where its device's go."""
-        return partition_of(row.key, self._log.partitions(row.topic)) if row.topic == UPLINK else 0
-
-    def _append(self, topic: str, run: Sequence[OutboxRow]) -> None:
-        records = [(row.key.encode() or None, row.value) for row in run]
-        try:
-            appends = self._appends.setdefault(topic, MeteredAppends(self._log, topic))
-            appends.append(self._partition(run[0]), records).result(PUBLISH_TIMEOUT_S)
-        except TimeoutError as error:
-            raise LogUnavailable(f"{topic}: no acknowledgement in {PUBLISH_TIMEOUT_S:g} s") from error
-
     def _begin(self) -> None:
         self._announce(self._log.identity("registry"))
         self.source.load()
         self._look_back()
-        self.source.open()
+        self.source.open(ahead_max=self._ahead_max)
 
     def _look_back(self) -> None:
         """Holds the audit trail against the anchors of the last events again: a store may have been trimmed while we were out."""
@@ -240,24 +209,24 @@ class Dispatcher:
                 )  # fmt: skip
 
     def _take(self, records: Sequence[Record]) -> None:
+        """All events together; where one of them cannot be applied, each under a savepoint, in a transaction anew."""
         now_us = self._now_us()
-        with self.source.taking(records, self._store.deciding()) as connection:
-            if not self._apply_together(connection, records, now_us):
+        try:
+            events = [decode(TOPIC, record.value) for record in records]
+            with self.source.taking(records, self._store.deciding()) as connection:
+                self._apply_together(connection, events, now_us)
+        except (BadMessage, _Refused):
+            with self.source.taking(records, self._store.deciding()) as connection:
                 for record in records:
                     self._apply(connection, record, now_us)
 
-    def _apply_together(self, connection: Connection, records: Sequence[Record], now_us: int) -> bool:
-        """Applies all events under one savepoint; False, and nothing happened, where one of them cannot be."""
+    def _apply_together(self, connection: Connection, events: Sequence[DeviceEvent], now_us: int) -> None:
         try:
-            events = [decode(TOPIC, record.value) for record in records]
-            with connection.begin_nested():
-                for event in events:
-                    self._events.apply(connection, event, now_us)
-        except (BadMessage, DBAPIError) as error:
-            if isinstance(error, DBAPIError) and (error.connection_invalidated or is_passing(error.orig or error)):
+            self._events.apply_all(connection, events, now_us)
+        except DBAPIError as error:
+            if error.connection_invalidated or is_passing(error.orig or error):
                 raise
-            return False
-        return True
+            raise _Refused from error
 
     def _apply(self, connection: Connection, record: Record, now_us: int) -> None:
         """Applies one event. One that cannot be applied goes to the dead letters: it must not stop every other device."""
@@ -289,7 +258,7 @@ class Dispatcher:
         if work:
             self._decide(found, now_us, caught_up=caught_up)
         if work or found.waiting:
-            self.publish()
+            self.publisher.publish()
 
     def _decide(self, found: Any, now_us: int, *, caught_up: bool) -> None:
         """What ends here lets the device's next command be sealed, so that is looked for in any case."""
@@ -297,13 +266,13 @@ class Dispatcher:
             if found.overdue and caught_up:
                 self._expire(connection, now_us)
             if found.cancelling:
-                for row in commands.to_cancel(connection, ROWS_MAX):
+                for row in commands.to_cancel(connection, DECISIONS_MAX):
                     self._seal_cancel(connection, row, now_us)
-            for row in commands.to_seal(connection, ROWS_MAX):
+            for row in commands.to_seal(connection, DECISIONS_MAX):
                 self._seal(connection, row, now_us)
 
     def _expire(self, connection: Connection, now_us: int) -> None:
-        for row in commands.overdue(connection, now_us, now_us - EXPIRE_GRACE_US, ROWS_MAX):
+        for row in commands.overdue(connection, now_us, now_us - EXPIRE_GRACE_US, DECISIONS_MAX):
             happened = Happening.EXPIRE if row.state == State.QUEUED else Happening.LAPSE
             after = ledger.move(row.kind, State(row.state), happened)
             assert after is not None
@@ -313,9 +282,9 @@ class Dispatcher:
             )
 
     def _seal(self, connection: Connection, row: Any, now_us: int) -> None:
-        counter, key_version = registry.next_counter(connection, row.device)
+        seal = registry.next_seal(connection, row.device)
         try:
-            message = sealing.seal_command(self._events.master_secret, row, counter, key_version)
+            message = sealing.seal_command(self._events.master_secret, row, seal.counter, seal.key_version)
         except LocalError as error:
             after = ledger.move(row.kind, State.QUEUED, Happening.REFUSED)
             assert after is not None
@@ -325,10 +294,9 @@ class Dispatcher:
             )  # fmt: skip
             return
         outbox.enqueue(connection, "downlink", message, now_us)
-        generation = registry.session_generation(connection, row.device)
         commands.transition(
-            connection, row, State.QUEUED, actor=ACTOR, event="sealed", t_us=now_us, now_us=now_us, counter=counter,
-            seals=row.seals + 1, sent_generation=generation,
+            connection, row, State.QUEUED, actor=ACTOR, event="sealed", t_us=now_us, now_us=now_us,
+            counter=seal.counter, seals=row.seals + 1, sent_generation=seal.generation,
         )  # fmt: skip
 
     def _seal_cancel(self, connection: Connection, row: Any, now_us: int) -> None:

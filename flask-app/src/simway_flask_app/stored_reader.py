@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import structlog
 from simway_backbone.log import PATIENCE_S, Log, OffsetGone, Reader, Record
+from simway_backbone.read_ahead import ReadAhead
 from sqlalchemy import Connection
 
 from simway_flask_app.store import positions
@@ -34,6 +35,7 @@ class StoredReader:
         self._follower = Follower(consumer, "", topic)
         self._next: dict[int, int] = {}
         self._reader: Reader | None = None
+        self._ahead: ReadAhead | None = None
         self.newest_us: int | None = None
         """When the newest record that was taken was appended; None before the first."""
 
@@ -54,15 +56,28 @@ class StoredReader:
             known = positions.load(connection, self._follower)
         self._next = {partition: known.get(partition, 0) for partition in range(self._log.partitions(self._topic))}
 
-    def open(self) -> None:
-        """Begins to read at the loaded positions. Raises ``LogError``."""
-        self._reader = self._log.reader(self._topic, self._next, patience_s=self._patience_s)
+    def open(self, *, ahead_max: int = 0) -> None:
+        """Begins to read at the loaded positions; ``ahead_max``: ahead, so many records, and to be woken. Raises ``LogError``."""
+        reader = self._log.reader(self._topic, self._next, patience_s=self._patience_s)
+        self._ahead = ReadAhead(reader, ahead_max) if ahead_max else None
+        self._reader = self._ahead or reader
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether an empty ``poll`` means that nothing is left: one that was woken may have come too soon to tell."""
+        return self._ahead is None or self._ahead.is_quiet
+
+    def wake(self) -> None:
+        """Ends a ``poll`` at once, if it reads ahead; from any thread."""
+        ahead = self._ahead
+        if ahead is not None:
+            ahead.wake()
 
     def close(self) -> None:
         """Frees the reader."""
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
+            self._reader = self._ahead = None
 
     def poll(self, wait_s: float, records_max: int) -> Sequence[Record] | None:
         """What comes next, perhaps nothing. None: retention had taken it, which is noted, and the next poll goes on behind that.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from simway_protocol.commands import SWITCH_FLOOR_MAX_S
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Insert, bindparam, func, insert, literal_column, select
 
 from simway_flask_app.ledger import State
 from simway_flask_app.policy import DAY_US, Facts, Refusal, Verdict
 from simway_flask_app.store import registry, trail, twins
-from simway_flask_app.store.port import NewCommand
-from simway_flask_app.store.schema import commands
+from simway_flask_app.store.port import NewCommand, UnknownDevice
+from simway_flask_app.store.schema import commands, devices
 from simway_flask_app.twin import profile_of
 
 ANSWER_GRACE_US = 30_000_000
@@ -39,24 +39,40 @@ def facts(connection: Connection, command: NewCommand, now_us: int) -> Facts:
     )  # fmt: skip
 
 
-def add(connection: Connection, command: NewCommand, known: Facts, now_us: int) -> None:
-    """Inserts the command's row, behind all others of its device."""
-    newest = connection.execute(select(func.max(commands.c.seq)).where(commands.c.device == command.device)).scalar()
+def add(connection: Connection, command: NewCommand, target_class: str, now_us: int) -> dict[str, Any]:
+    """Inserts the command's row, behind all others of its device; gives it, but for that place. Raises ``UnknownDevice``."""
     row = {
         "command_id": command.command_id, "device": command.device, "kind": command.kind, "state": State.QUEUED.value,
         "target_iccid": command.target_iccid, "provider": command.provider, "deadline_s": command.deadline_s,
         "expires_us": command.expires_us, "answer_by_us": command.expires_us + _patience_s(command) * 1_000_000 + ANSWER_GRACE_US,
         "created_us": now_us, "updated_us": now_us, "actor": command.actor, "reason": "", "evidence": "{}", "turn": 0,
         "counter": None, "seals": 0, "sent_generation": 0, "cancel_requested_us": None, "cancel_pending": 0,
-        "seq": int(newest or 0) + 1, "forced": int(command.forced), "force_reason": command.force_reason,
-        "target_class": _target_class(known),
+        "forced": int(command.forced), "force_reason": command.force_reason, "target_class": target_class,
     }  # fmt: skip
-    connection.execute(insert(commands).values(row))
+    if connection.execute(_ADD, {_MARK + name: value for name, value in row.items()}).rowcount != 1:
+        raise UnknownDevice(f"no device {command.device} is registered")
+    return row
 
 
-def note_accepted(connection: Connection, command: NewCommand, known: Facts, verdict: Verdict, now_us: int) -> None:
+def _adding() -> Insert:
+    """One statement that looks for the device and for the place behind its last command."""
+    device = bindparam(_MARK + "device", type_=commands.c.device.type)
+    newest = select(func.coalesce(func.max(commands.c.seq), 0)).where(commands.c.device == device).scalar_subquery()
+    values = [
+        newest + literal_column("1") if column.name == "seq" else bindparam(_MARK + column.name, type_=column.type)
+        for column in commands.c
+    ]
+    adding = insert(commands).from_select(list(commands.c), select(*values).where(devices.c.device == device))
+    return adding.execution_options(preserve_rowcount=True)
+
+
+_MARK = "the_"
+_ADD = _adding()
+
+
+def note_accepted(connection: Connection, command: NewCommand, target_class: str, verdict: Verdict, now_us: int) -> None:
     """The audit trail's word on a command that was accepted, and on the rules that somebody set aside for it."""
-    detail = _detail(command) | {"command_id": command.command_id, "target_class": _target_class(known)}
+    detail = _detail(command) | {"command_id": command.command_id, "target_class": target_class}
     _append(connection, "command.accepted", command, command.command_id, detail, now_us)
     if command.forced:
         forced = {"reason": command.force_reason, "overridden": list(verdict.overridden)}
@@ -82,7 +98,8 @@ def _detail(command: NewCommand) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _target_class(known: Facts) -> str:
+def target_class(known: Facts) -> str:
+    """The profile class of the target; empty where that is not known."""
     target = profile_of(known.profiles or (), known.target)
     return "" if target is None else target.profile_class
 

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 from msgspec import structs
 from simway_protocol.messages import AuditAnchor, DeadLetter, Downlink, RegistryEntry, Uplink, UplinkBatch, encode
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 
 from simway_flask_app.store.schema import dead_letters, outbox
+
+_INSERT = insert(outbox)
+_WAITING = (
+    select(outbox.c.id, outbox.c.topic, outbox.c.key, outbox.c.value)
+    .order_by(outbox.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_REMOVE = delete(outbox).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ def enqueue_uplinks(connection: Connection, uplinks: Sequence[Uplink], now_us: i
 
 
 def _enqueue(connection: Connection, topic: str, key: str, value: bytes, now_us: int) -> None:
-    connection.execute(insert(outbox).values(topic=topic, key=key, value=value, created_us=now_us))
+    connection.execute(_INSERT, {"topic": topic, "key": key, "value": value, "created_us": now_us})
 
 
 def bury(connection: Connection, letters: Sequence[DeadLetter], now_us: int) -> None:
@@ -57,11 +65,10 @@ def bury(connection: Connection, letters: Sequence[DeadLetter], now_us: int) -> 
 
 def waiting(connection: Connection, limit: int) -> list[OutboxRow]:
     """The oldest rows."""
-    query = select(outbox.c.id, outbox.c.topic, outbox.c.key, outbox.c.value).order_by(outbox.c.id).limit(limit)
-    return [OutboxRow(*row) for row in connection.execute(query)]
+    return [OutboxRow(*row) for row in connection.execute(_WAITING, {"limit": limit})]
 
 
 def remove(connection: Connection, ids: Sequence[int]) -> None:
     """Forgets rows that the log has."""
     if ids:
-        connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+        connection.execute(_REMOVE, {"ids": list(ids)})

@@ -290,7 +290,7 @@ class WebStore(Oversight, Bookkeeping, Fencing, Questions, Protocol):
     def device(self, device: str) -> DeviceDetail:
         """Raises ``UnknownDevice``."""
 
-    def require_device(self, device: str) -> None:
+    def require_device(self, device: str) -> Device:
         """Raises ``UnknownDevice`` unless the device is registered."""
 
     def sensors(self, device: str) -> list[str]:
@@ -323,6 +323,9 @@ class WebStore(Oversight, Bookkeeping, Fencing, Questions, Protocol):
 
     def command(self, device: str, command_id: str) -> Command:
         """Raises ``UnknownCommand``."""
+
+    def command_with_history(self, device: str, command_id: str) -> tuple[Command, list[HistoryRow]]:
+        """A command, and what happened to it, in order. Raises ``UnknownCommand``."""
 
     def commands(self, device: str, *, limit: int = 50, cursor: str | None = None) -> CommandsPage:
         """The commands of a device, the last accepted first. Raises ``BadCursor``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, Connection, Update, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -77,6 +78,7 @@ def _begin(connection: Connection, follower: Follower, partition: int, next_offs
         raise PositionMoved(f"{follower.topic}/{partition} no longer stands at 0: another process reads it, too") from error
 
 
+@lru_cache(maxsize=64)
 def _moving(follower: Follower) -> Update:
     columns = log_positions.c
     here = columns.partition == bindparam("of"), columns.next_offset == bindparam("expected")

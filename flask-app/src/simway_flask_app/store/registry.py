@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from simway_protocol.messages import Attached, Detached, GatewayStarted, Inventory, Profile, RegistryEntry
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from simway_flask_app.store import alarms, outbox, tiers, trail
@@ -19,6 +19,17 @@ ACTIVE, REVOKED = "active", "revoked"
 COUNTER_JUMP_MAX = 2**32
 """A device that reports a command counter further ahead than this is not believed (design, section 8)."""
 _profiles = msgspec.json.Decoder(tuple[Profile, ...])
+_IS_IT = devices.c.device == bindparam("of")
+_DEVICE = select(
+    devices.c.device, devices.c.name, devices.c.status, devices.c.key_version, devices.c.created_us, devices.c.updated_us
+).where(_IS_IT)
+_GENERATION = select(sessions.c.generation).where(sessions.c.device == bindparam("of")).scalar_subquery()
+_NEXT_SEAL = (
+    update(devices)
+    .where(_IS_IT)
+    .values(last_counter=devices.c.last_counter + 1)
+    .returning(devices.c.last_counter, devices.c.key_version, func.coalesce(_GENERATION, 0))
+)
 
 
 class Registry:
@@ -62,7 +73,7 @@ class Registry:
     def devices(self, *, limit: int = 100, after: str = "") -> list[DeviceDetail]:
         """See ``port.WebStore``."""
         with self._database.read() as connection:
-            query = _details().where(devices.c.device > after).order_by(devices.c.device).limit(limit)
+            query = _DETAILS.where(devices.c.device > after).order_by(devices.c.device).limit(limit)
             rows = connection.execute(query).all()
             standing = alarms.standing(connection, [row.device for row in rows])
             return [_detail(row, standing.get(row.device, ())) for row in rows]
@@ -72,11 +83,13 @@ class Registry:
         with self._database.read() as connection:
             return detail(connection, device)
 
-    def require_device(self, device: str) -> None:
+    def require_device(self, device: str) -> Device:
         """See ``port.WebStore``."""
         with self._database.read() as connection:
-            if connection.execute(select(devices.c.device).where(devices.c.device == device)).first() is None:
-                raise _unknown(device)
+            row = connection.execute(_DEVICE, {"of": device}).first()
+        if row is None:
+            raise _unknown(device)
+        return Device(*row)
 
 
 def _unknown(device: str) -> UnknownDevice:
@@ -85,7 +98,7 @@ def _unknown(device: str) -> UnknownDevice:
 
 def detail(connection: Connection, device: str) -> DeviceDetail:
     """A device with what is known of it. Raises ``UnknownDevice``."""
-    row = connection.execute(_details().where(devices.c.device == device)).first()
+    row = connection.execute(_DETAILS_OF, {"of": device}).first()
     if row is None:
         raise _unknown(device)
     return _detail(row, alarms.standing(connection, [device]).get(device, ()))
@@ -148,11 +161,6 @@ def note_inventory(connection: Connection, event: Inventory) -> None:
         connection.execute(update(inventories).where(inventories.c.device == event.device).values(values))
 
 
-def session_generation(connection: Connection, device: str) -> int:
-    """The newest attach generation of a device, 0 when it never attached."""
-    return int(connection.execute(select(sessions.c.generation).where(sessions.c.device == device)).scalar() or 0)
-
-
 def note_counter(connection: Connection, device: str, reported: int) -> bool:
     """Raises the known command counter to what the device reports; False when that is too far ahead to be believed."""
     known = connection.execute(select(devices.c.last_counter).where(devices.c.device == device)).scalar()
@@ -164,15 +172,17 @@ def note_counter(connection: Connection, device: str, reported: int) -> bool:
     return True
 
 
-def next_counter(connection: Connection, device: str) -> tuple[int, int]:
-    """Takes the next command counter of a device; gives it and the key version to seal with."""
-    row = connection.execute(
-        update(devices)
-        .where(devices.c.device == device)
-        .values(last_counter=devices.c.last_counter + 1)
-        .returning(devices.c.last_counter, devices.c.key_version)
-    ).one()
-    return row.last_counter, row.key_version
+class NextSeal(NamedTuple):
+    """What the next command of a device is sealed with; ``generation``: of its newest session, 0 when it never attached."""
+
+    counter: int
+    key_version: int
+    generation: int
+
+
+def next_seal(connection: Connection, device: str) -> NextSeal:
+    """Takes the next command counter of a device."""
+    return NextSeal(*connection.execute(_NEXT_SEAL, {"of": device}).one())
 
 
 def _entry(device: str, status: str, key_version: int, now_us: int) -> RegistryEntry:
@@ -197,6 +207,10 @@ def _details() -> Any:
             inventories, inventories.c.device == devices.c.device
         )
     )  # fmt: skip
+
+
+_DETAILS = _details()
+_DETAILS_OF = _DETAILS.where(_IS_IT)
 
 
 def _detail(row: Any, standing: tuple[Alarm, ...]) -> DeviceDetail:

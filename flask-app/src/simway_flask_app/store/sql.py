@@ -19,6 +19,7 @@ from simway_flask_app.store.history import HistoryWriter
 from simway_flask_app.store.imports import Imports
 from simway_flask_app.store.letters import DeadLetters
 from simway_flask_app.store.loss import Loss
+from simway_flask_app.store.news import News, news_of
 from simway_flask_app.store.readings import Readings
 from simway_flask_app.store.registry import Registry
 from simway_flask_app.store.retention import Retention
@@ -68,8 +69,9 @@ class SqlStore(
 
     @contextmanager
     def deciding(self) -> Iterator[Connection]:
-        """A writing transaction for decisions: it takes its turn in the audit trail first, so that none waits for another."""
-        with trail.deciding(self._database) as connection:
+        """A writing transaction for decisions of the dispatcher, which need not tell it: it takes its turn in the audit trail
+        first, so that none waits for another."""
+        with trail.deciding(self._database, tell=False) as connection:
             yield connection
 
     @contextmanager
@@ -77,6 +79,10 @@ class SqlStore(
         """A connection for reading, for the same."""
         with self._database.read() as connection:
             yield connection
+
+    def news(self) -> News:
+        """Tells when something may have been decided."""
+        return news_of(self._database)
 
     def uplink_writer(self) -> UplinkWriter:
         """The recorder's way in."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
@@ -24,7 +24,10 @@ _SIGNATURES_CHECKED = 1_000
 """The newest: what an older one says, the chain says as well."""
 _HEAD_ID = 1
 _MARK = "a"
+CHANNEL = "simway_decided"
+"""Of PostgreSQL's NOTIFY: told when a transaction of ``deciding`` is committed (``news``). It costs no round trip of its own."""
 _LOCK = select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == _HEAD_ID).with_for_update()
+_LOCK_AND_TELL = _LOCK.add_columns(func.pg_notify(CHANNEL, ""))
 _INSERT = insert(audit_trail)
 _ADVANCE = (
     update(audit_head)
@@ -33,6 +36,16 @@ _ADVANCE = (
 )
 _KNOWN = "simway_trail_head"
 """The execution option of a connection that holds the head as it last saw it: whoever has the turn need not ask again."""
+
+
+class New(NamedTuple):
+    """An entry to be: what was decided, of which device, by whom, about what."""
+
+    kind: str
+    device: str
+    actor: str
+    subject: str
+    detail: Mapping[str, Any]
 
 
 class AuditTrail:
@@ -64,16 +77,18 @@ class AuditTrail:
 
 
 @contextmanager
-def deciding(database: Database) -> Iterator[Connection]:
-    """A writing transaction that has its turn from the start."""
+def deciding(database: Database, *, tell: bool = True) -> Iterator[Connection]:
+    """A writing transaction that has its turn from the start. ``tell``: its commit is news to the dispatcher."""
     with database.write() as connection:
-        lock(connection)
+        lock(connection, tell=tell and not database.is_sqlite)
         yield connection
 
 
-def lock(connection: Connection) -> Head:
-    """Takes the turn to write until the transaction ends; the head."""
-    head = Head(*connection.execute(_LOCK).one())
+def lock(connection: Connection, *, tell: bool = False) -> Head:
+    """Takes the turn to write until the transaction ends; the head. ``tell``: with PostgreSQL's NOTIFY."""
+    locking = _LOCK_AND_TELL if tell else _LOCK
+    row = connection.execute(locking).one()
+    head = Head(row.seq, row.hash)
     connection.execution_options(**{_KNOWN: head})
     return head
 
@@ -83,18 +98,31 @@ def append(
     detail: Mapping[str, Any] | None = None,
 ) -> int:  # fmt: skip
     """Adds an entry; gives its number. It stands once the transaction of ``connection`` is committed."""
-    text = trail.detail_text(detail or {})
+    return append_all(connection, [New(kind, device, actor, subject, detail or {})], now_us)
+
+
+def append_all(connection: Connection, wanted: Sequence[New], now_us: int) -> int:
+    """Adds entries, at least one, in their order, by as many statements as one takes; gives the number of the last."""
     head = connection.get_execution_options().get(_KNOWN) or lock(connection)
     while True:
-        entry = Entry(head.seq + 1, now_us, kind, device, actor, subject, text)
-        made = trail.chain(head.hash, entry)
-        move = {"old_seq": head.seq, "old_hash": head.hash, "new_seq": entry.seq, "new_hash": made}
+        links = _linked(head, wanted, now_us)
+        last = Head(links[-1].entry.seq, links[-1].hash)
+        move = {"old_seq": head.seq, "old_hash": head.hash, "new_seq": last.seq, "new_hash": last.hash}
         if connection.execute(_ADVANCE, move).rowcount == 1:
             break
         head = lock(connection)  # what was known was undone with a savepoint, or is of a transaction before
-    connection.execute(_INSERT, entry._asdict() | {"hash": made})
-    connection.execution_options(**{_KNOWN: Head(entry.seq, made)})
-    return entry.seq
+    connection.execute(_INSERT, [link.entry._asdict() | {"hash": link.hash} for link in links])
+    connection.execution_options(**{_KNOWN: last})
+    return last.seq
+
+
+def _linked(head: Head, wanted: Sequence[New], now_us: int) -> list[Link]:
+    links: list[Link] = []
+    for new in wanted:
+        entry = Entry(head.seq + 1, now_us, new.kind, new.device, new.actor, new.subject, trail.detail_text(new.detail))
+        head = Head(entry.seq, trail.chain(head.hash, entry))
+        links.append(Link(entry, head.hash))
+    return links
 
 
 def head_now(connection: Connection) -> Head:

@@ -257,9 +257,9 @@ def list_commands(device: str, query: schemas.CommandsQuery) -> schemas.Commands
 def get_command(device: str, command: str) -> schemas.CommandWithHistory:
     """The command and everything that happened to it; of a switch, also what the SIM itself says of it (``sim_word``)."""
     ports = services()
-    row = ports.store.command(device_id(device), command_id(command))
+    row, history = ports.store.command_with_history(device_id(device), command_id(command))
     word = api_sim.word_on(ports, row) if row.kind == "switch" else None
-    return present.command_with_history(row, ports.store.command_history(row.command_id), word)
+    return present.command_with_history(row, history, word)
 
 
 @operations.add(

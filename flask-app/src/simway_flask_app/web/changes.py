@@ -63,7 +63,7 @@ class Changes:
         return messages
 
     def _command(self, device: str, command_id: str) -> Message:
-        row, history = self._store.command(device, command_id), self._store.command_history(command_id)
+        row, history = self._store.command_with_history(device, command_id)
         return Message(device, frame("command", {"device": device, "command": present.command_with_history(row, history)}))
 
     def _devices(self, devices: Set[str | None]) -> list[Message]:
