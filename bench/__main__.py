@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -49,7 +50,8 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def main() -> None:
-    """Runs what was asked for."""
+    """Runs what was asked for. SIGTERM ends it as Ctrl-C does, with all that it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = parse(sys.argv[1:])
     logs.configure("bench", "warning")
     figures: list[Figure] = []
