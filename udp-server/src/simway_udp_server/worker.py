@@ -1,8 +1,9 @@
 """One worker process: an event loop around the endpoint. Datagrams come in batches straight from the socket.
 
-Up to ``BATCH_MAX`` datagrams are taken at a wake-up and go through the endpoint and admission in one sweep; what they leave to
-send goes out once at the end. The bounded queue before us is the socket's receive buffer: what finds no room there the kernel
-drops and counts. Nothing in this process makes a task, future or timer per datagram.
+Up to ``BATCH_MAX`` datagrams are taken at a wake-up and wait by sender (``turns``). A sweep takes them through the endpoint and
+admission for ``SWEEP_S`` at most; what it leaves to send goes out once at the end. What finds no room with us waits in the
+socket's receive buffer, and what finds none there the kernel drops and counts. Nothing in this process makes a task, future or
+timer per datagram.
 
 Start: endpoint answering BUSY -> topics -> registry -> open commands -> ready. End (the parent closes the control socket, or
 SIGTERM): no more datagrams -> sessions end -> the batcher's last flush, its ACKs -> the last events -> the log closed.
@@ -46,9 +47,14 @@ from simway_udp_server.exchange import Exchange, Token
 from simway_udp_server.settings import DAY_US, Settings
 from simway_udp_server.totals import to_families
 from simway_udp_server.traces import Traces
+from simway_udp_server.turns import Turns
 
 BATCH_MAX = 256
-"""Datagrams taken before the loop turns to timers and the log's answers."""
+"""Datagrams taken from the socket at a wake-up."""
+WAITING_MAX = 4_096
+"""Datagrams taken that wait for their turn; what finds no room stays in the socket."""
+SWEEP_S = 0.002
+"""A sweep ends after so long: then the loop turns to timers and the log's answers, without which no device hears of its ACKs."""
 DATAGRAM_ROOM_BYTES = 2_048
 GC_THRESHOLDS = (20_000, 50, 100)
 """What waits for the log is thousands of small tuples without cycles; to look at them at every 700th is a waste."""
@@ -98,6 +104,7 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_us = 0
         self._send_wanted = False
+        self._turns, self._is_serving = Turns(), False
         self._fault_told_s = -FAULT_LOG_INTERVAL_S
         self._failed = False
         master_secret = settings.master_secret()
@@ -156,11 +163,10 @@ class Worker:
     # --- datagrams -----------------------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        now_us = utc_us()
-        receive, take, counts = self._endpoint.receive, self._exchange.take, self._counts
-        recvfrom, has_scope = self._udp.recvfrom, self._has_scope
+        """Takes what has come, as far as there is room, and serves unless that goes on already."""
+        recvfrom, add = self._udp.recvfrom, self._turns.add
         datagrams = size_bytes = 0
-        for _ in range(BATCH_MAX):
+        for _ in range(min(BATCH_MAX, WAITING_MAX - self._turns.size)):
             try:
                 datagram, address = recvfrom(DATAGRAM_ROOM_BYTES)
             except BlockingIOError:
@@ -169,13 +175,29 @@ class Worker:
                 continue
             datagrams += 1
             size_bytes += len(datagram)
+            add(datagram, address)
+        self._counts.datagrams_in += datagrams
+        self._counts.bytes_in += size_bytes
+        if not self._is_serving:
+            self._serve()
+
+    def _serve(self) -> None:
+        """One sweep; the next follows when the loop has looked at timers, the log's answers and the socket. At the end: none."""
+        self._is_serving = False
+        if self._stop.is_set():
+            return
+        now_us, until_s = utc_us(), time.monotonic() + SWEEP_S
+        receive, take, turns, has_scope = self._endpoint.receive, self._exchange.take, self._turns, self._has_scope
+        while turns.size and time.monotonic() < until_s:
+            datagram, address = turns.take()
             try:
                 take(receive(datagram, address[:2] if has_scope else address, now_us), now_us)
             except Exception:  # a fault of ours: it costs this datagram, not the devices behind it in the queue
                 self._note_fault()
-        counts.datagrams_in += datagrams
-        counts.bytes_in += size_bytes
         self._send(now_us)
+        if turns.size:
+            self._is_serving = True
+            self._loop.call_soon(self._serve)
 
     def _send(self, now_us: int) -> None:
         self._send_wanted = False
