@@ -87,6 +87,22 @@ def test_rules_say_what_is_wrong_and_how_bad_it_is() -> None:
         assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
 
 
+def test_a_rule_for_too_little_sees_nothing_at_all() -> None:
+    """Of a process that is away there is no series: a sum over none is no figure, and no figure is not below any."""
+    too_little = [rule for rule in rules() if re.search(r"<\s*\d", rule["expr"])]
+    assert too_little
+    for rule in too_little:
+        assert "or vector(0)" in rule["expr"], rule["alert"]
+
+
+def test_a_rule_for_a_single_loss_sees_the_first() -> None:
+    """A counter with a label begins with its first event, at 1: it has not increased."""
+    found = [(rule, metric) for rule in rules() for metric in re.findall(r"increase\((\w+)\[1h\]\) > 0", rule["expr"])]
+    assert found
+    for rule, metric in found:
+        assert f"or ({metric} > 0 unless {metric} offset 1h)" in rule["expr"], rule["alert"]
+
+
 def test_prometheus_reads_every_process_of_the_stack() -> None:
     services = yaml.safe_load((REPOSITORY / LAYERS[0]).read_text())["services"]
     served = {
