@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,12 @@ GRAFANA = REPOSITORY / "grafana"
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 PASSWORD = "the-readers-password"
 RANGE_S = (0, 4_000_000_000)
+EARLIER_S = 7_200
+UNIT_PX = 54
+"""A unit of a panel's width, of 24, in a window of 1360 px."""
+LETTER_PX, TITLE_MARGIN_PX, TABLE_MARGIN_PX = 7, 46, 20
+TIME_PX = 160
+"""What a date and a time to the second need."""
 
 
 def load(file: Path) -> Any:
@@ -46,6 +54,11 @@ def prometheus() -> Any:
 def panels(dashboard: Any) -> list[Any]:
     """Every panel, those in rows that are folded up too."""
     return [panel for outer in dashboard["panels"] for panel in (outer, *outer.get("panels", ()))]
+
+
+def tables(dashboard: Any) -> Iterator[tuple[str, Any]]:
+    """Title and panel of every table."""
+    return ((panel["title"], panel) for panel in panels(dashboard) if panel["type"] == "table")
 
 
 def queries(dashboard: Any) -> Iterator[tuple[str, str]]:
@@ -104,6 +117,7 @@ def _live_a_little(site: Site) -> None:
     site.hold(ICCIDS[0])
     site.attach(ICCIDS[1])
     site.measure("cpu.percent", 1.0, 2.5, unit="%")
+    site.store_readings([Reading("level", site.now_us() - EARLIER_S * 1_000_000, 1.0, "m")])
     site.store_readings([Reading("it's text", 1_767_225_600_000_000, "ok", None)])
     made = site.client.post(f"/api/v1/devices/{DEVICE}/commands", json={"kind": "switch", "provider": "Azul Telecom"}).get_json()
     site.happen(made["id"], Event.SENT, Event.RECEIVED, Event.PROVED, Event.CLOSED)
@@ -208,8 +222,8 @@ def test_the_balance_of_the_fleet_is_shown_whole(reader: psycopg.Connection[Any]
     found = dict(queries(load(GRAFANA / "dashboards/fleet.json")))
     balance = dict(run(reader, found["panel Balance"])[1])
     assert balance.pop("sent") == sum(balance.values()) > 0
-    assert (balance["rejected"], balance["dropped at the device"], balance["missing"]) == (2, 2, 5)
-    assert run(reader, found["panel Unbalanced devices"])[1] == [(0,)]
+    assert (balance["rejected"], balance["dropped"], balance["missing"]) == (2, 2, 5)
+    assert run(reader, found["panel Unbalanced"])[1] == [(0,)]
     assert run(reader, found["panel Rejected by reason"])[1] == [("too_old", 2)]
 
 
@@ -241,6 +255,67 @@ def test_a_dashboard_names_only_what_there_is_and_keeps_its_name(file: Path) -> 
     variables = {variable["name"] for variable in dashboard["templating"]["list"]}
     used = set(re.findall(r"\$\{(\w+)[:}]", json.dumps([dashboard["panels"], dashboard["annotations"]])))
     assert used <= variables | {"__field"}
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_links_lead_to_a_dashboard_and_a_variable_that_there_are(file: Path) -> None:
+    variables = {known["uid"]: {one["name"] for one in known["templating"]["list"]} for known in map(load, DASHBOARDS)}
+    for uid, variable in re.findall(r"/d/([\w-]+)\?var-(\w+)=", file.read_text()):
+        assert variable in variables[uid]
+    for name, panel in tables(load(file)):
+        overrides = {one["matcher"]["options"]: one["properties"] for one in panel["fieldConfig"]["overrides"]}
+        if 'AS "Device"' in panel["targets"][0]["rawSql"]:
+            assert "links" in {one["id"] for one in overrides.get("Device", ())}, f"{name}: its devices are linked"
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_the_title_of_a_figure_is_seen_whole(file: Path) -> None:
+    for panel in panels(load(file)):
+        if panel["type"] == "stat":
+            assert len(panel["title"]) * LETTER_PX <= panel["gridPos"]["w"] * UNIT_PX - TITLE_MARGIN_PX, panel["title"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_the_columns_of_a_table_have_room_and_times_show_no_milliseconds(reader: psycopg.Connection[Any], file: Path) -> None:
+    """Grafana gives a column 150 px unless told, and what has no room is out of sight; times that are close it shows longer."""
+    for name, panel in tables(load(file)):
+        shown = {
+            override["matcher"]["options"]: {one["id"]: one["value"] for one in override["properties"]}
+            for override in panel["fieldConfig"]["overrides"]
+        }
+        least_px = panel["fieldConfig"]["defaults"].get("custom", {}).get("minWidth", 150)
+        columns, rows = run(reader, panel["targets"][0]["rawSql"])
+        assert shown.keys() <= set(columns), name
+        widths_px = {column: shown.get(column, {}).get("custom.width", least_px) for column in columns}
+        assert sum(widths_px.values()) <= panel["gridPos"]["w"] * UNIT_PX - TABLE_MARGIN_PX, (name, widths_px)
+        for column, value in zip(columns, rows[0], strict=True):
+            if isinstance(value, datetime):
+                unit = shown[column]["unit"]
+                assert unit == "dateTimeFromNow" or (unit == "dateTimeAsIso" and widths_px[column] >= TIME_PX), (name, column)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_a_series_is_called_by_what_tells_it_from_others(reader: psycopg.Connection[Any], file: Path) -> None:
+    """Not by the name of the value's column with the label behind it."""
+    for panel in panels(load(file)):
+        for target in panel.get("targets", ()):
+            if target.get("format") == "time_series":
+                columns, rows = run(reader, target["rawSql"])
+                labels = [column for column, value in zip(columns, rows[0], strict=True) if isinstance(value, str)]
+                named = panel["fieldConfig"]["defaults"].get("displayName")
+                assert named == (f"${{__field.labels.{labels[0]}}}" if labels else None), panel["title"]
+
+
+@pytest.mark.real
+def test_readings_a_minute_leaves_out_what_is_still_running(reader: psycopg.Connection[Any]) -> None:
+    """A minute, or a wider step, that is not over would be drawn as a fall."""
+    sql = dict(queries(load(GRAFANA / "dashboards/pipeline.json")))["panel Readings a minute"]
+    shown = [row[0] for row in run(reader, sql, interval_s=5)[1]]
+    now_s = time.time()
+    assert now_s - EARLIER_S - 60 < shown[-1] <= now_s - 60
+    assert run(reader, sql, interval_s=10**9)[1] == []
 
 
 def test_the_live_panel_listens_to_the_channel_that_is_pushed_to() -> None:
