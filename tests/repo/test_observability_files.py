@@ -95,6 +95,12 @@ def test_a_rule_for_too_little_sees_nothing_at_all() -> None:
         assert "or vector(0)" in rule["expr"], rule["alert"]
 
 
+def test_a_check_that_flaps_is_not_well() -> None:
+    """A recorder whose store refuses every write begins anew, and is well until the next one: never ill for a minute."""
+    (rule,) = [rule for rule in rules() if rule["alert"] == "SimwayNotReady"]
+    assert "min_over_time(simway_health_check[" in rule["expr"]
+
+
 def test_a_rule_for_a_single_loss_sees_the_first() -> None:
     """A counter with a label begins with its first event, at 1: it has not increased."""
     found = [(rule, metric) for rule in rules() for metric in re.findall(r"increase\((\w+)\[1h\]\) > 0", rule["expr"])]
