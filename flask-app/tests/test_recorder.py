@@ -13,6 +13,7 @@ import pytest
 from simway_backbone import open_log
 from simway_backbone.log import Log
 from simway_backbone.memory_log import MemoryLog
+from simway_flask_app import recorder
 from simway_flask_app.recorder import Recorder
 from simway_flask_app.rights import WriterKey
 from simway_flask_app.store.port import StoredReading, StoreError, StoreUnavailable
@@ -58,11 +59,16 @@ class Running:
     def __init__(self, log: Log, store: SqlStore, writer: Any = None, **more: Any) -> None:
         self.stopping = threading.Event()
         self.health: dict[str, str | None] = {}
+        self.said: list[tuple[str, str | None]] = []
         rights = store.write_rights(WriterKey.make())
         self.recorder = Recorder(
-            log, writer or store.uplink_writer(), rights, stopping=self.stopping, report=self.health.__setitem__, **more
+            log, writer or store.uplink_writer(), rights, stopping=self.stopping, report=self._report, **more
         )
         self.thread = threading.Thread(target=self.recorder.run, daemon=True)
+
+    def _report(self, name: str, wrong: str | None) -> None:
+        self.health[name] = wrong
+        self.said.append((name, wrong))
 
     def __enter__(self) -> Running:
         self.thread.start()
@@ -151,9 +157,10 @@ class Faulty:
     """A writer that fails when told to; before anything is written, or, as seen from here, after."""
 
     def __init__(self, writer: UplinkWriter, fails: Callable[[list[Uplink]], Exception | None]) -> None:
-        self.writer, self.fails, self.calls = writer, fails, 0
+        self.writer, self.fails, self.calls, self.taken_over = writer, fails, 0, 0
 
     def take_over(self, *args: Any) -> dict[int, int]:
+        self.taken_over += 1
         return self.writer.take_over(*args)
 
     def store(self, uplinks: list[Uplink], *args: Any, **more: Any) -> Outcome:
@@ -175,6 +182,24 @@ def test_a_store_that_is_away_is_waited_for(log: Log, store: SqlStore, device: s
         away.clear()
         await_that(lambda: values(store, device) == [1.0])
         await_that(lambda: running.health["store"] is None)
+
+
+def test_a_store_that_takes_rights_but_no_rows_is_not_well(
+    log: Log, store: SqlStore, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder takes its partitions anew, and renews its rights, again and again: that says nothing of rows."""
+    monkeypatch.setattr(recorder, "RETRY_MAX_S", 0.01)
+    monkeypatch.setattr(recorder, "RENEW_EVERY_S", 0.0)
+    refusing = threading.Event()
+    refusing.set()
+    faulty = Faulty(store.uplink_writer(), lambda _: StoreError("no rows!") if refusing.is_set() else None)
+    with Running(log, store, faulty) as running:
+        send(log, device, 1, 1.0)
+        await_that(lambda: running.health.get("store") == "no rows!" and faulty.taken_over > 3)
+        said = [wrong for name, wrong in running.said if name == "store"]
+        assert set(said[said.index("no rows!") :]) == {"no rows!"}
+        refusing.clear()
+        await_that(lambda: values(store, device) == [1.0] and running.health["store"] is None)
 
 
 def test_told_to_stop_while_the_store_is_away(log: Log, store: SqlStore, device: str) -> None:

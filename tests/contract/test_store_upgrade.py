@@ -118,7 +118,7 @@ def test_an_empty_store_begins_with_partitions_of_days(store: SqlStore) -> None:
     assert (len([name for name in names if name[-4:] != "pkey"]), before) == (39, "readings_before")
 
 
-@pytest.mark.parametrize(("updated_us", "told"), [(NOW_US, [90 * 86_400]), (0, [])])
+@pytest.mark.parametrize(("updated_us", "told"), [(NOW_US, [90 * 86_400]), (0, [])], ids=["set", "never set"])
 def test_gateways_are_told_of_a_raw_tier_that_was_set_before(own_url: str, updated_us: int, told: list[int]) -> None:
     def fill(connection: Connection) -> None:
         values = {"tier": "raw", "keep_s": 90 * 86_400, "updated_us": updated_us, "actor": "ada"}

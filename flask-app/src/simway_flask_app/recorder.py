@@ -108,6 +108,8 @@ class Recorder:
         self._on_committed, self._session_timeout_s = on_committed, session_timeout_s
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
+        self._refused: set[int] = set()
+        """Partitions whose records the store did not take when they were last tried."""
         self._waiting, self._pace = Waiting(), Pace()
         self._renew_at_s, self._store_answers = 0.0, False
         self.newest_us: int | None = None
@@ -180,7 +182,7 @@ class Recorder:
         """The group gave us these: from here on nobody else writes them."""
         begin = self._writer.take_over(self._follower, partitions, self._rights)
         self._next |= begin
-        self._report("store", None)
+        self._store_is_well()
         log.info("recording", partitions=sorted(self._next), new=sorted(partitions))
         return begin
 
@@ -188,6 +190,7 @@ class Recorder:
         """The group gave these to others, or we fell out of it."""
         for partition in partitions:
             self._next.pop(partition, None)
+        self._refused -= partitions
         self._waiting.drop(partitions)
         self._rights.drop(partitions)
         log.info("no longer recording", partitions=sorted(partitions), still=sorted(self._next))
@@ -205,7 +208,12 @@ class Recorder:
             return
         self._rights.renew(self._follower)
         self._renew_at_s = time.monotonic() + RENEW_EVERY_S
-        self._report("store", None)
+        self._store_is_well()
+
+    def _store_is_well(self) -> None:
+        """It took something, which says nothing of the rows that it refused."""
+        if not self._refused:
+            self._report("store", None)
 
     def _give_back(self) -> None:
         """At an orderly end: nobody need wonder who holds what. A store that is away is not waited for."""
@@ -291,10 +299,19 @@ class Recorder:
         uplinks = [uplink for part in parts for uplink in part.uplinks]
         buried = [part.letter for part in parts if part.letter is not None]
         started_s = time.perf_counter()
-        outcome = self._writer.store(uplinks, self._follower, moves, now_us=self._now_us(), rights=self._rights, letters=buried)
+        try:
+            outcome = self._writer.store(
+                uplinks, self._follower, moves, now_us=self._now_us(), rights=self._rights, letters=buried
+            )  # fmt: skip
+        except (RightLost, PositionMoved):
+            raise
+        except StoreError:
+            self._refused |= moves.keys()
+            raise
+        self._refused -= moves.keys()
         self._next |= {partition: after for partition, (_, after) in moves.items()}
         self.newest_us = min(self._waiting.heads_us, default=max(part.record.appended_us for part in parts))
-        self._report("store", None)
+        self._store_is_well()
         seconds = time.perf_counter() - started_s
         if self._on_outcome is not None:
             self._on_outcome(outcome, seconds)
