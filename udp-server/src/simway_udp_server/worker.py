@@ -41,6 +41,7 @@ from simway_protocol.messages import BadMessage, RegistryEntry
 from simway_protocol.udp.cookie import CookiePeriod
 from simway_protocol.udp.server import ServerEndpoint
 
+from simway_udp_server.company import Company
 from simway_udp_server.control import Report, read_orders, send_report
 from simway_udp_server.counts import Counts
 from simway_udp_server.exchange import Exchange, Token
@@ -55,6 +56,8 @@ WAITING_MAX = 4_096
 """Datagrams taken that wait for their turn; what finds no room stays in the socket."""
 SWEEP_S = 0.002
 """A sweep ends after so long: then the loop turns to timers and the log's answers, without which no device hears of its ACKs."""
+GIVE_WAY_S = 0.006
+"""Between two sweeps where bulk is in company: so it has a quarter of a processor at most, and a recorder keeps up."""
 DATAGRAM_ROOM_BYTES = 2_048
 GC_THRESHOLDS = (20_000, 50, 100)
 """What waits for the log is thousands of small tuples without cycles; to look at them at every 700th is a waste."""
@@ -104,7 +107,7 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_us = 0
         self._send_wanted = False
-        self._turns, self._is_serving = Turns(), False
+        self._turns, self._company, self._is_serving = Turns(), Company(), False
         self._fault_told_s = -FAULT_LOG_INTERVAL_S
         self._failed = False
         master_secret = settings.master_secret()
@@ -164,8 +167,9 @@ class Worker:
 
     def _readable(self) -> None:
         """Takes what has come, as far as there is room, and serves unless that goes on already."""
-        recvfrom, add = self._udp.recvfrom, self._turns.add
+        recvfrom, add, note = self._udp.recvfrom, self._turns.add, self._company.note
         datagrams = size_bytes = 0
+        self._company.turn_over(time.monotonic())
         for _ in range(min(BATCH_MAX, WAITING_MAX - self._turns.size)):
             try:
                 datagram, address = recvfrom(DATAGRAM_ROOM_BYTES)
@@ -176,6 +180,7 @@ class Worker:
             datagrams += 1
             size_bytes += len(datagram)
             add(datagram, address)
+            note(address)
         self._counts.datagrams_in += datagrams
         self._counts.bytes_in += size_bytes
         if not self._is_serving:
@@ -197,7 +202,10 @@ class Worker:
         self._send(now_us)
         if turns.size:
             self._is_serving = True
-            self._loop.call_soon(self._serve)
+            if self._company.is_mixed:
+                self._loop.call_later(GIVE_WAY_S, self._serve)
+            else:
+                self._loop.call_soon(self._serve)
 
     def _send(self, now_us: int) -> None:
         self._send_wanted = False
