@@ -281,6 +281,23 @@ def test_a_recorder_that_is_overtaken_writes_nothing_and_begins_anew(log: Memory
         rights.check(connection, follower, {partition_of(device)})
 
 
+def test_what_another_recorder_has_stored_meanwhile_is_no_longer_refused(log: MemoryLog, store: SqlStore, device: str) -> None:
+    away = threading.Event()
+    away.set()
+    faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away") if away.is_set() else None)
+    with Running(log, store, faulty) as running:
+        send(log, device, 1, 1.0)
+        await_that(lambda: running.health.get("store") == "away")
+        partition, follower = partition_of(device), Follower("recorder", log.identity("uplink"), "uplink")
+        other, rights = store.uplink_writer(), store.write_rights(WriterKey.make())
+        other.take_over(follower, range(24), rights)
+        stored = [Uplink(device, "udp", T0_US, EPOCH, 1, [Reading("t", T0_US + 1, 1.0)])]
+        other.store(stored, follower, {partition: (0, 1)}, now_us=T0_US, rights=rights)
+        away.clear()
+        await_that(lambda: faulty.taken_over > 1 and running.health["store"] is None)
+    assert values(store, device) == [1.0]
+
+
 def test_rights_are_given_back_at_the_end(log: MemoryLog, store: SqlStore) -> None:
     with Running(log, store) as running:
         await_that(lambda: len(running.recorder.partitions) == 24)

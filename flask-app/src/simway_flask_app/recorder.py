@@ -166,6 +166,7 @@ class Recorder:
             log.warning("rights or positions are lost; beginning anew", detail=str(overtaken))
             if self._on_lost is not None and isinstance(overtaken, RightLost):
                 self._on_lost(overtaken.reason, len(overtaken.partitions))
+            self._refused.clear()  # it is for whoever has them now to try
             reader.begin_again(self._forget())
             self._stopping.wait(RETRY_FIRST_S)
         except StoreUnavailable as error:
@@ -208,11 +209,12 @@ class Recorder:
             return
         self._rights.renew(self._follower)
         self._renew_at_s = time.monotonic() + RENEW_EVERY_S
+        self._refused &= self._next.keys()
         self._store_is_well()
 
     def _store_is_well(self) -> None:
         """It took something, which says nothing of the rows that it refused."""
-        if not self._refused:
+        if not self._refused & self._next.keys():
             self._report("store", None)
 
     def _give_back(self) -> None:
