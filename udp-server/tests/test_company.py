@@ -26,6 +26,13 @@ def test_bulk_among_itself_is_not_mixed():
     assert not any(window(company, number, one=1_000, other=500) for number in range(5))
 
 
+def test_bulk_that_pauses_is_nobodys_company():
+    company = Company()
+    window(company, 0, one=1_000, other=1_000)
+    window(company, 1, one=1_000, other=3)
+    assert not window(company, 2, one=1_000, other=1_000)
+
+
 def test_many_who_bring_little_are_not_mixed():
     company = Company()
     fleet = {f"truck-{number}": number % BULK_DATAGRAMS for number in range(1_000)}

@@ -21,10 +21,11 @@ SENDERS_MAX = 65_536
 class Company:
     """``turn_over`` now and then, ``note`` each datagram; ``is_mixed`` then says it."""
 
-    __slots__ = ("_bulk", "_bulk_before", "_counts", "_others_before", "_until_s")
+    __slots__ = ("_bulk", "_bulk_before", "_counts", "_little_before", "_others_before", "_until_s")
 
     def __init__(self) -> None:
         self._counts: dict[Address, int] = {}
+        self._little_before: set[Address] = set()
         self._bulk = self._bulk_before = self._others_before = False
         self._until_s = 0.0
 
@@ -38,7 +39,7 @@ class Company:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether somebody brings much in this window, or did in the last, and somebody brought little in the last."""
+        """Whether somebody brings much in this window, or did in the last, and somebody brought little in the last two."""
         return self._others_before and (self._bulk or self._bulk_before)
 
     def turn_over(self, now_s: float) -> None:
@@ -46,7 +47,9 @@ class Company:
         if now_s < self._until_s:
             return
         is_next = now_s < self._until_s + WINDOW_S
-        self._others_before = is_next and any(count <= BULK_DATAGRAMS for count in self._counts.values())
+        little = {sender for sender, count in self._counts.items() if count <= BULK_DATAGRAMS}
+        self._others_before = is_next and not little.isdisjoint(self._little_before)
+        self._little_before = little
         self._bulk, self._bulk_before = False, is_next and self._bulk
         self._counts = {}
         self._until_s = now_s + WINDOW_S
