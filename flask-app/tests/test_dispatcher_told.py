@@ -32,19 +32,20 @@ def running(house: House) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-def sent(house: House) -> int:
-    return int(house.log.bounds("downlink")[0][1])
+def order_two(house: House) -> None:
+    """One ping, and, once that is sealed and published, another."""
+    for number in (1, 2):
+        name = f"device-{number}"
+        house.store.add_device(name, name="", now_us=T0_US)
+        use_cases.ping(house.store, name, actor="api", now_us=T0_US)
+        wait_for(lambda number=number: house.log.bounds("downlink")[0][1] == number, WAIT_S, "sealed and published")
 
 
 def test_a_command_is_sealed_because_the_store_tells_of_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without, it would wait longer than this test does."""
     monkeypatch.setattr(Dispatcher.turn, "__defaults__", (60 * WAIT_S,))
     with running(house):
-        for number in (1, 2):
-            name = f"device-{number}"
-            house.store.add_device(name, name="", now_us=T0_US)
-            use_cases.ping(house.store, name, actor="api", now_us=T0_US)
-            wait_for(lambda number=number: sent(house) == number, WAIT_S, "sealed and published")
+        order_two(house)
 
 
 class Silence:
@@ -69,11 +70,7 @@ class Trouble(Silence):
 def test_news_that_are_lost_cost_time_alone(house: House, news: Silence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(house.store, "news", lambda: news)
     with running(house):
-        for number in (1, 2):
-            name = f"device-{number}"
-            house.store.add_device(name, name="", now_us=T0_US)
-            use_cases.ping(house.store, name, actor="api", now_us=T0_US)
-            wait_for(lambda number=number: sent(house) == number, WAIT_S, "sealed and published")
+        order_two(house)
 
 
 @pytest.mark.parametrize("kind", ["ping", "audit"])

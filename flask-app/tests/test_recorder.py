@@ -171,10 +171,15 @@ class Faulty:
         return self.writer.store(uplinks, *args, **more)
 
 
+def switchable(store: SqlStore, error: StoreError) -> tuple[Faulty, threading.Event]:
+    """A writer that fails so as long as the event is set, as it is."""
+    failing = threading.Event()
+    failing.set()
+    return Faulty(store.uplink_writer(), lambda _: error if failing.is_set() else None), failing
+
+
 def test_a_store_that_is_away_is_waited_for(log: Log, store: SqlStore, device: str) -> None:
-    away = threading.Event()
-    away.set()
-    faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away") if away.is_set() else None)
+    faulty, away = switchable(store, StoreUnavailable("away"))
     with Running(log, store, faulty) as running:
         send(log, device, 1, 1.0)
         await_that(lambda: running.health.get("store") == "away" and faulty.calls > 2)
@@ -190,9 +195,7 @@ def test_a_store_that_takes_rights_but_no_rows_is_not_well(
     """The recorder takes its partitions anew, and renews its rights, again and again: that says nothing of rows."""
     monkeypatch.setattr(recorder, "RETRY_MAX_S", 0.01)
     monkeypatch.setattr(recorder, "RENEW_EVERY_S", 0.0)
-    refusing = threading.Event()
-    refusing.set()
-    faulty = Faulty(store.uplink_writer(), lambda _: StoreError("no rows!") if refusing.is_set() else None)
+    faulty, refusing = switchable(store, StoreError("no rows!"))
     with Running(log, store, faulty) as running:
         send(log, device, 1, 1.0)
         await_that(lambda: running.health.get("store") == "no rows!" and faulty.taken_over > 3)
@@ -282,9 +285,7 @@ def test_a_recorder_that_is_overtaken_writes_nothing_and_begins_anew(log: Memory
 
 
 def test_what_another_recorder_has_stored_meanwhile_is_no_longer_refused(log: MemoryLog, store: SqlStore, device: str) -> None:
-    away = threading.Event()
-    away.set()
-    faulty = Faulty(store.uplink_writer(), lambda _: StoreUnavailable("away") if away.is_set() else None)
+    faulty, away = switchable(store, StoreUnavailable("away"))
     with Running(log, store, faulty) as running:
         send(log, device, 1, 1.0)
         await_that(lambda: running.health.get("store") == "away")

@@ -51,6 +51,11 @@ class OffsetGone(LogError):
         super().__init__(f"{topic}/{partition}: offset {wanted} is not there; the log holds {earliest} to {end}")
         self.topic, self.partition, self.wanted, self.earliest, self.end = topic, partition, wanted, earliest, end
 
+    @property
+    def going_on_at(self) -> int:
+        """The next offset that can be read: the earliest that is left, or the end of a log that is shorter than it was."""
+        return self.earliest if self.wanted < self.earliest else self.end
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -108,8 +108,8 @@ class Recorder:
         self._on_committed, self._session_timeout_s = on_committed, session_timeout_s
         self._follower = Follower(CONSUMER, "", TOPIC)
         self._next: dict[int, int] = {}
-        self._refused: set[int] = set()
-        """Partitions whose records the store did not take when they were last tried."""
+        self._refused: dict[int, int] = {}
+        """Partition -> the offset at which the store did not take what it was last given."""
         self._waiting, self._pace = Waiting(), Pace()
         self._renew_at_s, self._store_answers = 0.0, False
         self.newest_us: int | None = None
@@ -166,7 +166,6 @@ class Recorder:
             log.warning("rights or positions are lost; beginning anew", detail=str(overtaken))
             if self._on_lost is not None and isinstance(overtaken, RightLost):
                 self._on_lost(overtaken.reason, len(overtaken.partitions))
-            self._refused.clear()  # it is for whoever has them now to try
             reader.begin_again(self._forget())
             self._stopping.wait(RETRY_FIRST_S)
         except StoreUnavailable as error:
@@ -191,7 +190,6 @@ class Recorder:
         """The group gave these to others, or we fell out of it."""
         for partition in partitions:
             self._next.pop(partition, None)
-        self._refused -= partitions
         self._waiting.drop(partitions)
         self._rights.drop(partitions)
         log.info("no longer recording", partitions=sorted(partitions), still=sorted(self._next))
@@ -209,12 +207,11 @@ class Recorder:
             return
         self._rights.renew(self._follower)
         self._renew_at_s = time.monotonic() + RENEW_EVERY_S
-        self._refused &= self._next.keys()
         self._store_is_well()
 
     def _store_is_well(self) -> None:
         """It took something, which says nothing of the rows that it refused."""
-        if not self._refused & self._next.keys():
+        if not any(self._next.get(partition) == offset for partition, offset in self._refused.items()):
             self._report("store", None)
 
     def _give_back(self) -> None:
@@ -305,12 +302,9 @@ class Recorder:
             outcome = self._writer.store(
                 uplinks, self._follower, moves, now_us=self._now_us(), rights=self._rights, letters=buried
             )  # fmt: skip
-        except (RightLost, PositionMoved):
-            raise
         except StoreError:
-            self._refused |= moves.keys()
+            self._refused |= {partition: before for partition, (before, _) in moves.items()}
             raise
-        self._refused -= moves.keys()
         self._next |= {partition: after for partition, (_, after) in moves.items()}
         self.newest_us = min(self._waiting.heads_us, default=max(part.record.appended_us for part in parts))
         self._store_is_well()
@@ -325,7 +319,7 @@ class Recorder:
     def _skip(self, reader: GroupReader, gone: OffsetGone) -> None:
         """Retention took what was not read: written down, counted, and then the reading goes on."""
         expected = self._next[gone.partition]
-        target = gone.earliest if gone.wanted < gone.earliest else gone.end
+        target = gone.going_on_at
         missing = max(0, target - expected)
         fresh = expected == 0 and gone.wanted == 0
         log.log(20 if fresh else 40, "offsets are gone from the log", detail=str(gone), missing=missing, going_on_at=target)

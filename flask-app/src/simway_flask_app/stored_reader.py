@@ -103,7 +103,7 @@ class StoredReader:
 
     def _skip(self, reader: Reader, gone: OffsetGone) -> None:
         expected = self._next[gone.partition]
-        target = gone.earliest if gone.wanted < gone.earliest else gone.end
+        target = gone.going_on_at
         missing = max(0, target - expected)
         log.error("records are gone from the log before they were read", topic=self._topic, detail=str(gone), going_on_at=target)
         with self._store.transaction() as connection:

@@ -6,10 +6,7 @@ readings of everybody else wait behind. So bulk gives way while somebody else is
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-Address: TypeAlias = Any
-"""As ``recvfrom`` gives it."""
+from simway_udp_server.turns import Address
 
 WINDOW_S = 1.0
 BULK_DATAGRAMS = 50

@@ -1,9 +1,5 @@
-"""One worker process: an event loop around the endpoint. Datagrams come in batches straight from the socket.
-
-Up to ``BATCH_MAX`` datagrams are taken at a wake-up and wait by sender (``turns``). A sweep takes them through the endpoint and
-admission for ``SWEEP_S`` at most; what it leaves to send goes out once at the end. What finds no room with us waits in the
-socket's receive buffer, and what finds none there the kernel drops and counts. Nothing in this process makes a task, future or
-timer per datagram.
+"""One worker process: an event loop around the endpoint. Datagrams come in sweeps (``inbox``) through the endpoint and admission;
+what a sweep leaves to send goes out once at its end.
 
 Start: endpoint answering BUSY -> topics -> registry -> open commands -> ready. End (the parent closes the control socket, or
 SIGTERM): no more datagrams -> sessions end -> the batcher's last flush, its ACKs -> the last events -> the log closed.
@@ -41,24 +37,14 @@ from simway_protocol.messages import BadMessage, RegistryEntry
 from simway_protocol.udp.cookie import CookiePeriod
 from simway_protocol.udp.server import ServerEndpoint
 
-from simway_udp_server.company import Company
 from simway_udp_server.control import Report, read_orders, send_report
 from simway_udp_server.counts import Counts
 from simway_udp_server.exchange import Exchange, Token
+from simway_udp_server.inbox import Handle, Inbox
 from simway_udp_server.settings import DAY_US, Settings
 from simway_udp_server.totals import to_families
 from simway_udp_server.traces import Traces
-from simway_udp_server.turns import Turns
 
-BATCH_MAX = 256
-"""Datagrams taken from the socket at a wake-up."""
-WAITING_MAX = 4_096
-"""Datagrams taken that wait for their turn; what finds no room stays in the socket."""
-SWEEP_S = 0.002
-"""A sweep ends after so long: then the loop turns to timers and the log's answers, without which no device hears of its ACKs."""
-GIVE_WAY_S = 0.006
-"""Between two sweeps where bulk is in company: so it has a quarter of a processor at most, and a recorder keeps up."""
-DATAGRAM_ROOM_BYTES = 2_048
 GC_THRESHOLDS = (20_000, 50, 100)
 """What waits for the log is thousands of small tuples without cycles; to look at them at every 700th is a waste."""
 LOADING_RETRY_MS = 1_000
@@ -66,7 +52,6 @@ LOG_RETRY_S = 1.0
 DOWNLINK_PATIENCE_S, EVENTS_PATIENCE_S = 0.010, 0.1
 """A command waits for the first; by the second a session that a newer one elsewhere has replaced ends."""
 REPORT_INTERVAL_S = 1.0
-FAULT_LOG_INTERVAL_S = 60.0
 FOR_EVER_US = 2**62
 CLOCK_MARGIN_US = 60_000_000
 """By how much the clocks of those who append to the log may differ."""
@@ -100,15 +85,12 @@ class Worker:
     def __init__(self, index: int, udp: socket.socket, control: socket.socket, settings: Settings, log: Log) -> None:
         self._loop = asyncio.get_running_loop()
         self._udp, self._control, self._log, self._settings = udp, control, log, settings
-        self._has_scope = udp.family == socket.AF_INET6
         self._stop = asyncio.Event()
         self._loaded = False
         self._waits_for = f"the log to answer ({settings.log_url.rpartition('@')[2]})"
         self._timer: asyncio.TimerHandle | None = None
         self._armed_us = 0
         self._send_wanted = False
-        self._turns, self._company, self._is_serving = Turns(), Company(), False
-        self._fault_told_s = -FAULT_LOG_INTERVAL_S
         self._failed = False
         master_secret = settings.master_secret()
         self._counts = Counts()
@@ -139,17 +121,19 @@ class Worker:
         )
         self._batcher: Batcher[Token] = Batcher(log, self._loop, self._settled)
         self._exchange.batcher = self._batcher
+        self._inbox = Inbox(self._loop, udp, self._counts, self._handler(), self._send)
         self._followers: list[Follower] = []
 
     async def run(self) -> bool:
         """Starts, serves, ends; False when it ended because something failed."""
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._loop.add_reader(self._control.fileno(), self._read_control)
-        self._loop.add_reader(self._udp.fileno(), self._readable)
+        self._inbox.begin()
         tasks = [self._loop.create_task(self._beat()), self._loop.create_task(self._load())]
         for task in tasks:
             task.add_done_callback(self._task_ended)
         await self._stop.wait()
+        self._inbox.end()
         self._end_for_sure()
         for task in tasks:
             task.cancel()
@@ -165,47 +149,13 @@ class Worker:
 
     # --- datagrams -----------------------------------------------------------------------------------------------------------
 
-    def _readable(self) -> None:
-        """Takes what has come, as far as there is room, and serves unless that goes on already."""
-        recvfrom, add, note = self._udp.recvfrom, self._turns.add, self._company.note
-        datagrams = size_bytes = 0
-        self._company.turn_over(time.monotonic())
-        for _ in range(min(BATCH_MAX, WAITING_MAX - self._turns.size)):
-            try:
-                datagram, address = recvfrom(DATAGRAM_ROOM_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:  # an earlier answer bounced: the next call goes on
-                continue
-            datagrams += 1
-            size_bytes += len(datagram)
-            add(datagram, address)
-            note(address)
-        self._counts.datagrams_in += datagrams
-        self._counts.bytes_in += size_bytes
-        if not self._is_serving:
-            self._serve()
-
-    def _serve(self) -> None:
-        """One sweep; the next follows when the loop has looked at timers, the log's answers and the socket. At the end: none."""
-        self._is_serving = False
-        if self._stop.is_set():
-            return
-        now_us, until_s = utc_us(), time.monotonic() + SWEEP_S
-        receive, take, turns, has_scope = self._endpoint.receive, self._exchange.take, self._turns, self._has_scope
-        while turns.size and time.monotonic() < until_s:
-            datagram, address = turns.take()
-            try:
-                take(receive(datagram, address[:2] if has_scope else address, now_us), now_us)
-            except Exception:  # a fault of ours: it costs this datagram, not the devices behind it in the queue
-                self._note_fault()
-        self._send(now_us)
-        if turns.size:
-            self._is_serving = True
-            if self._company.is_mixed:
-                self._loop.call_later(GIVE_WAY_S, self._serve)
-            else:
-                self._loop.call_soon(self._serve)
+    def _handler(self) -> Handle:
+        """Takes a datagram through the endpoint and what follows from it. An IPv6 address comes with its scope, which is no part
+        of who a sender is."""
+        receive, take = self._endpoint.receive, self._exchange.take
+        if self._udp.family == socket.AF_INET6:
+            return lambda datagram, address, now_us: take(receive(datagram, address[:2], now_us), now_us)
+        return lambda datagram, address, now_us: take(receive(datagram, address, now_us), now_us)
 
     def _send(self, now_us: int) -> None:
         self._send_wanted = False
@@ -219,14 +169,6 @@ class Worker:
             counts.datagrams_out += 1
             counts.bytes_out += len(datagram)
         self._arm(now_us)
-
-    def _note_fault(self) -> None:
-        """Counts, and says once a minute where: whoever can repeat such a datagram shall not fill the disk."""
-        refused = self._counts.refused
-        refused["internal_error"] = refused.get("internal_error", 0) + 1
-        if self._loop.time() - self._fault_told_s > FAULT_LOG_INTERVAL_S:
-            self._fault_told_s = self._loop.time()
-            _log.exception("a datagram met a fault of ours")
 
     def _want_send(self) -> None:
         if not self._send_wanted:
@@ -410,7 +352,6 @@ class Worker:
         timer.start()
 
     async def _close(self) -> None:
-        self._loop.remove_reader(self._udp.fileno())
         await self._batcher.close(FLUSH_DEADLINE_S)
         now_us = utc_us()
         self._send(now_us)

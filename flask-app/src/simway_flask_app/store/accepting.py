@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Insert, bindparam, func, insert, literal_colu
 from simway_flask_app.ledger import State
 from simway_flask_app.policy import DAY_US, Facts, Refusal, Verdict
 from simway_flask_app.store import registry, trail, twins
-from simway_flask_app.store.port import NewCommand, UnknownDevice
+from simway_flask_app.store.port import NewCommand
 from simway_flask_app.store.schema import commands, devices
 from simway_flask_app.twin import profile_of
 
@@ -50,7 +50,7 @@ def add(connection: Connection, command: NewCommand, target_class: str, now_us: 
         "forced": int(command.forced), "force_reason": command.force_reason, "target_class": target_class,
     }  # fmt: skip
     if connection.execute(_ADD, {_MARK + name: value for name, value in row.items()}).rowcount != 1:
-        raise UnknownDevice(f"no device {command.device} is registered")
+        raise registry.unknown(command.device)
     return row
 
 

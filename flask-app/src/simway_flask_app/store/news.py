@@ -6,7 +6,6 @@ News that is lost costs time, never more: whoever waits for it also looks now an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import apsw
@@ -69,19 +68,19 @@ class PostgresNews:
 class SqliteNews:
     """By ``PRAGMA data_version``, which changes with every commit of another connection, whatever it wrote."""
 
-    def __init__(self, path: str, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._clock_s = path, clock_s
+    def __init__(self, path: str) -> None:
+        self._path = path
         self._connection: apsw.Connection | None = None
         self._version = -1
 
     def wait(self, timeout_s: float) -> bool:
         """See ``News``."""
-        deadline_s = self._clock_s() + timeout_s
+        deadline_s = time.monotonic() + timeout_s
         try:
             with errors():
                 self._connection = self._connection or sqlite.connect(self._path, create=False)
                 while not self._is_new(self._connection):
-                    if (left_s := deadline_s - self._clock_s()) <= 0:
+                    if (left_s := deadline_s - time.monotonic()) <= 0:
                         return False
                     time.sleep(min(LOOK_S, left_s))
                 return True

@@ -65,7 +65,7 @@ class Registry:
                 .returning(devices.c.name, devices.c.key_version, devices.c.created_us)
             ).first()
             if changed is None:
-                raise _unknown(device)
+                raise unknown(device)
             outbox.enqueue(connection, "registry", _entry(device, status, changed.key_version, now_us), now_us)
             trail.append(connection, "device.status", device=device, actor=actor, now_us=now_us, detail={"status": status})
         return Device(device, changed.name, status, changed.key_version, changed.created_us, now_us)
@@ -88,11 +88,12 @@ class Registry:
         with self._database.read() as connection:
             row = connection.execute(_DEVICE, {"of": device}).first()
         if row is None:
-            raise _unknown(device)
+            raise unknown(device)
         return Device(*row)
 
 
-def _unknown(device: str) -> UnknownDevice:
+def unknown(device: str) -> UnknownDevice:
+    """The error that names it."""
     return UnknownDevice(f"no device {device} is registered")
 
 
@@ -100,7 +101,7 @@ def detail(connection: Connection, device: str) -> DeviceDetail:
     """A device with what is known of it. Raises ``UnknownDevice``."""
     row = connection.execute(_DETAILS_OF, {"of": device}).first()
     if row is None:
-        raise _unknown(device)
+        raise unknown(device)
     return _detail(row, alarms.standing(connection, [device]).get(device, ()))
 
 

@@ -1,0 +1,138 @@
+"""The inbox between a real socket and what takes its datagrams."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from simway_udp_server import inbox
+from simway_udp_server.counts import Counts
+from simway_udp_server.inbox import Handle, Inbox
+
+WAIT_S = 60.0
+
+
+class House:
+    """An inbox on a port of its own, and whoever sends to it."""
+
+    def __init__(self, udp: socket.socket, handle: Handle) -> None:
+        self.counts, self.sweeps = Counts(), 0
+        self.inbox = Inbox(asyncio.get_running_loop(), udp, self.counts, handle, self._swept)
+        self._address = udp.getsockname()
+
+    def _swept(self, _now_us: int) -> None:
+        self.sweeps += 1
+
+    def send(self, sender: socket.socket, *datagrams: bytes) -> None:
+        for datagram in datagrams:
+            sender.sendto(datagram, self._address)
+
+
+def udp_socket() -> socket.socket:
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 0))
+    udp.setblocking(False)
+    return udp
+
+
+@asynccontextmanager
+async def serving(handle: Handle) -> AsyncIterator[House]:
+    with udp_socket() as udp:
+        house = House(udp, handle)
+        house.inbox.begin()
+        yield house
+        house.inbox.end()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def numbered(count: int) -> list[bytes]:
+    return [b"%d" % number for number in range(count)]
+
+
+def test_what_comes_is_handed_on_in_order_and_counted() -> None:
+    async def main() -> None:
+        taken: list[bytes] = []
+        async with serving(lambda datagram, _address, _now_us: taken.append(datagram)) as house:
+            with udp_socket() as sender:
+                house.send(sender, *numbered(20))
+                await until(lambda: len(taken) == 20)
+            assert taken == numbered(20)
+            assert (house.counts.datagrams_in, house.counts.bytes_in) == (20, 30)
+            assert house.sweeps > 0
+
+    asyncio.run(main())
+
+
+def test_a_fault_of_ours_costs_the_datagram_that_met_it() -> None:
+    taken: list[bytes] = []
+
+    def handle(datagram: bytes, _address: object, _now_us: int) -> None:
+        if datagram == b"1":
+            raise ZeroDivisionError
+        taken.append(datagram)
+
+    async def main() -> None:
+        async with serving(handle) as house:
+            with udp_socket() as sender:
+                house.send(sender, *numbered(3))
+                await until(lambda: len(taken) == 2)
+            assert house.counts.refused == {"internal_error": 1}
+
+    asyncio.run(main())
+    assert taken == [b"0", b"2"]
+
+
+def test_without_room_the_socket_is_left_alone_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a readable socket would wake the loop again and again, while bulk gives way."""
+    monkeypatch.setattr(inbox, "WAITING_MAX", 4)
+    monkeypatch.setattr(inbox, "SWEEP_S", -1.0)
+    taken: list[bytes] = []
+    looks = 0
+
+    class Looking(Inbox):
+        def _readable(self) -> None:
+            nonlocal looks
+            looks += 1
+            super()._readable()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with udp_socket() as udp, udp_socket() as sender:
+            address = udp.getsockname()
+            box = Looking(loop, udp, Counts(), lambda datagram, _address, _now_us: taken.append(datagram), lambda _now_us: None)
+            for datagram in numbered(10):
+                sender.sendto(datagram, address)
+            box.begin()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert (looks, taken) == (1, [])
+            monkeypatch.setattr(inbox, "SWEEP_S", 1.0)
+            await until(lambda: len(taken) == 10)
+            box.end()
+
+    asyncio.run(main())
+    assert taken == numbered(10)
+
+
+def test_after_the_end_nothing_is_handed_on() -> None:
+    async def main() -> None:
+        taken: list[bytes] = []
+        async with serving(lambda datagram, _address, _now_us: taken.append(datagram)) as house:
+            with udp_socket() as sender:
+                house.send(sender, b"before")
+                await until(lambda: taken == [b"before"])
+                house.inbox.end()
+                house.send(sender, b"behind")
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            assert house.counts.datagrams_in == 1
+
+    asyncio.run(main())
