@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from simway_udp_server import inbox
+from simway_udp_server import company, inbox
+from simway_udp_server.company import Company
 from simway_udp_server.counts import Counts
 from simway_udp_server.inbox import Handle, Inbox
 
@@ -136,3 +137,25 @@ def test_after_the_end_nothing_is_handed_on() -> None:
             assert house.counts.datagrams_in == 1
 
     asyncio.run(main())
+
+
+def test_who_brings_little_is_served_while_bulk_gives_way_and_stays_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(company, "BULK_DATAGRAMS", 2)
+    monkeypatch.setattr(Company, "is_mixed", True)
+    monkeypatch.setattr(inbox, "GIVE_WAY_S", 60 * WAIT_S)
+    monkeypatch.setattr(inbox, "SWEEP_S", -1.0)
+    taken: list[bytes] = []
+
+    async def main() -> None:
+        async with serving(lambda datagram, _address, _now_us: taken.append(datagram)) as house:
+            with udp_socket() as bulk, udp_socket() as early, udp_socket() as little:
+                house.send(bulk, *numbered(3))
+                house.send(early, b"waits, and so must what comes behind it")
+                await until(lambda: house.counts.datagrams_in == 4)
+                house.send(bulk, b"3")
+                house.send(early, b"behind")
+                house.send(little, b"first", b"second")
+                await until(lambda: house.counts.datagrams_in == 8)
+
+    asyncio.run(main())
+    assert taken == [b"first", b"second"]

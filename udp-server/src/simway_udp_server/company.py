@@ -34,6 +34,10 @@ class Company:
         if count > BULK_DATAGRAMS:
             self._bulk = True
 
+    def is_bulk(self, address: Address) -> bool:
+        """Whether this sender has brought much in this window."""
+        return self._counts.get(address, 0) > BULK_DATAGRAMS
+
     @property
     def is_mixed(self) -> bool:
         """Whether somebody brings much in this window, or did in the last, and somebody brought little in the last two."""

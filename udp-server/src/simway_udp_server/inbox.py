@@ -1,8 +1,9 @@
 """Datagrams in, straight from the socket: they wait by sender (``turns``) and are handed on in sweeps.
 
 Up to ``BATCH_MAX`` are taken at a wake-up. A sweep hands on for ``SWEEP_S`` at most, then the loop turns to timers and the log's
-answers. What finds no room here waits in the socket's receive buffer, and what finds none there the kernel drops and counts.
-Nothing here makes a task, future or timer per datagram.
+answers. While bulk gives way, those that bring little are served between sweeps (docs/decisions/bulk-gives-way.md). What finds no
+room here waits in the socket's receive buffer, and what finds none there the kernel drops and counts. Nothing here makes a task,
+future or timer per datagram.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ WAITING_MAX = 4_096
 """Datagrams taken that wait for their turn; what finds no room stays in the socket."""
 SWEEP_S = 0.002
 """A sweep ends after so long: else no device would hear of its ACKs."""
-GIVE_WAY_S = 0.006
-"""Between two sweeps where bulk is in company: so it has a quarter of a processor at most, and a recorder keeps up."""
+GIVE_WAY_S = 0.012
+"""Between two sweeps where bulk is in company: so it has a seventh of a processor at most, and a recorder keeps up."""
 DATAGRAM_ROOM_BYTES = 2_048
 FAULT_LOG_INTERVAL_S = 60.0
 
@@ -48,7 +49,7 @@ class Inbox:
         self._loop, self._udp, self._counts = loop, udp, counts
         self._handle, self._swept = handle, swept
         self._turns, self._company = Turns(), Company()
-        self._is_reading = self._is_sweeping = self._has_ended = False
+        self._is_reading = self._is_sweeping = self._is_giving_way = self._has_ended = False
         self._fault_told_s = -FAULT_LOG_INTERVAL_S
 
     def begin(self) -> None:
@@ -71,7 +72,8 @@ class Inbox:
 
     def _readable(self) -> None:
         """Takes what has come, as far as there is room, and sweeps unless that goes on already."""
-        recvfrom, add, note = self._udp.recvfrom, self._turns.add, self._company.note
+        recvfrom, note, is_bulk = self._udp.recvfrom, self._company.note, self._company.is_bulk
+        turns, at_once = self._turns, Turns() if self._is_giving_way else None
         datagrams = size_bytes = 0
         self._company.turn_over(time.monotonic())
         for _ in range(min(BATCH_MAX, WAITING_MAX - self._turns.size)):
@@ -83,22 +85,39 @@ class Inbox:
                 continue
             datagrams += 1
             size_bytes += len(datagram)
-            add(datagram, address)
             note(address)
+            if at_once is None or address in turns or is_bulk(address):
+                turns.add(datagram, address)
+            else:
+                at_once.add(datagram, address)
         self._counts.datagrams_in += datagrams
         self._counts.bytes_in += size_bytes
         if self._turns.size >= WAITING_MAX:
             self._read(False)  # a socket that is readable without room here would keep the loop busy for nothing
         if not self._is_sweeping:
             self._sweep()
+        elif at_once is not None and at_once.size:
+            self._hand_on(at_once, float("inf"))
 
     def _sweep(self) -> None:
         """One sweep; the next follows when the loop has looked at timers, the log's answers and the socket."""
         self._is_sweeping = False
         if self._has_ended:
             return
-        now_us, until_s = time.time_ns() // 1_000, time.monotonic() + SWEEP_S
-        handle, turns = self._handle, self._turns
+        self._hand_on(self._turns, time.monotonic() + SWEEP_S)
+        if self._turns.size < WAITING_MAX:
+            self._read(True)
+        self._is_giving_way = bool(self._turns.size) and self._company.is_mixed
+        if self._turns.size:
+            self._is_sweeping = True
+            if self._is_giving_way:
+                self._loop.call_later(GIVE_WAY_S, self._sweep)
+            else:
+                self._loop.call_soon(self._sweep)
+
+    def _hand_on(self, turns: Turns, until_s: float) -> None:
+        """All that waits there, or what there is time for."""
+        handle, now_us = self._handle, time.time_ns() // 1_000
         while turns.size and time.monotonic() < until_s:
             datagram, address = turns.take()
             try:
@@ -106,14 +125,6 @@ class Inbox:
             except Exception:  # a fault of ours: it costs this datagram, not the devices behind it in the queue
                 self._note_fault()
         self._swept(now_us)
-        if turns.size < WAITING_MAX:
-            self._read(True)
-        if turns.size:
-            self._is_sweeping = True
-            if self._company.is_mixed:
-                self._loop.call_later(GIVE_WAY_S, self._sweep)
-            else:
-                self._loop.call_soon(self._sweep)
 
     def _note_fault(self) -> None:
         """Counts, and says once a minute where: whoever can repeat such a datagram shall not fill the disk."""

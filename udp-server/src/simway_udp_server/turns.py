@@ -38,6 +38,10 @@ class Turns:
             queue.append(datagram)
         self.size += 1
 
+    def __contains__(self, address: Address) -> bool:
+        """Whether something of this sender waits, or did when its turn last came."""
+        return address in self._queues
+
     def take(self) -> tuple[bytes, Address]:
         """The next one. ``IndexError`` when none waits."""
         address = self._next_of_round() if self._new_was_last or not self._new else None

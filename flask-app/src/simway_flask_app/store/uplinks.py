@@ -101,7 +101,7 @@ class UplinkWriter:
         the batch holds something that the database refuses as a whole.
         """
         try:
-            with self._database.write() as connection:
+            with self._database.write(much=True) as connection:
                 renewed = rights.check(connection, follower, moves) if rights else {}
                 positions.advance(connection, follower, moves)
                 for gap in gaps:
