@@ -39,8 +39,8 @@ class Turns:
         self.size += 1
 
     def __contains__(self, address: Address) -> bool:
-        """Whether something of this sender waits, or did when its turn last came."""
-        return address in self._queues
+        """Whether something of this sender waits."""
+        return bool(self._queues.get(address))
 
     def take(self) -> tuple[bytes, Address]:
         """The next one. ``IndexError`` when none waits."""
