@@ -6,6 +6,7 @@ import json
 import os
 import time
 import uuid
+from typing import Any
 
 from simway_testing.api import Api
 from simway_testing.platform import DEMO_DEVICE, MODEM, Front
@@ -13,15 +14,21 @@ from simway_testing.waiting import wait_for
 
 QUERYABLE_WITHIN_S = 60.0
 MINUTE_US = 60_000_000
+HOST = frozenset({"cpu", "memory"})
+"""What its sensors' names begin with, among others."""
 
 
 def test_measurements_of_this_host_are_queryable_within_ten_seconds(front: Front, api: Api) -> None:
     asked_us = time.time_ns() // 1000
+
+    def measured() -> dict[str, dict[str, Any]]:
+        """What is new of this host: readings of the radio may come before it."""
+        latest = api.latest(DEMO_DEVICE).items()
+        return {name: found for name, found in latest if name.split("/")[0] in HOST and found["t_us"] > asked_us}
+
     latest = wait_for(
-        lambda: {name: reading for name, reading in api.latest(DEMO_DEVICE).items() if reading["t_us"] > asked_us},
-        QUERYABLE_WITHIN_S, lambda: f"new readings of {DEMO_DEVICE}; the newest: {api.latest(DEMO_DEVICE)}",
+        measured, QUERYABLE_WITHIN_S, lambda: f"new measurements of {DEMO_DEVICE}; the newest: {api.latest(DEMO_DEVICE)}"
     )  # fmt: skip
-    assert {name.split(".")[0].split("/")[0].split("_")[0] for name in latest} & {"cpu", "memory", "mem"}, sorted(latest)
     for reading in latest.values():
         assert abs(reading["t_us"] - asked_us) < MINUTE_US
         assert reading["time"].endswith("Z")
