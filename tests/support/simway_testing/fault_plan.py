@@ -32,7 +32,7 @@ Quotas = dict[tuple[str, str], int]
 
 LASTS_S = {
     "kill": (0.2, 2.5), "restart": (0.0, 0.5), "stop": (2.0, 5.0), "full": (3.0, 6.0), "read-only": (3.0, 6.0),
-    "locked": (3.0, 7.0), "cut": (3.0, 6.0), "storm": (4.0, 8.0), "rebind": (0.0, 0.0), "corrupt": (0.0, 0.0),
+    "locked": (5.5, 7.0), "cut": (3.0, 6.0), "storm": (4.0, 8.0), "rebind": (0.0, 0.0), "corrupt": (0.0, 0.0),
     "refused": (0.0, 0.0), "half-line": (0.0, 0.0),
 }  # fmt: skip
 SILENT_S = (SESSION_TIMEOUT_S + 1.5, SESSION_TIMEOUT_S + 5.0)
