@@ -19,9 +19,9 @@ WAIT_S = 60.0
 class House:
     """An inbox on a port of its own, and whoever sends to it."""
 
-    def __init__(self, udp: socket.socket, handle: Handle) -> None:
+    def __init__(self, udp: socket.socket, handle: Handle, kind: type[Inbox]) -> None:
         self.counts, self.sweeps = Counts(), 0
-        self.inbox = Inbox(asyncio.get_running_loop(), udp, self.counts, handle, self._swept)
+        self.inbox = kind(asyncio.get_running_loop(), udp, self.counts, handle, self._swept)
         self._address = udp.getsockname()
 
     def _swept(self, _now_us: int) -> None:
@@ -40,9 +40,9 @@ def udp_socket() -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(handle: Handle) -> AsyncIterator[House]:
+async def serving(handle: Handle, kind: type[Inbox] = Inbox) -> AsyncIterator[House]:
     with udp_socket() as udp:
-        house = House(udp, handle)
+        house = House(udp, handle, kind)
         house.inbox.begin()
         yield house
         house.inbox.end()
@@ -105,19 +105,14 @@ def test_without_room_the_socket_is_left_alone_and_nothing_is_lost(monkeypatch: 
             super()._readable()
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with udp_socket() as udp, udp_socket() as sender:
-            address = udp.getsockname()
-            box = Looking(loop, udp, Counts(), lambda datagram, _address, _now_us: taken.append(datagram), lambda _now_us: None)
-            for datagram in numbered(10):
-                sender.sendto(datagram, address)
-            box.begin()
-            for _ in range(100):
-                await asyncio.sleep(0)
-            assert (looks, taken) == (1, [])
-            monkeypatch.setattr(inbox, "SWEEP_S", 1.0)
-            await until(lambda: len(taken) == 10)
-            box.end()
+        async with serving(lambda datagram, _address, _now_us: taken.append(datagram), Looking) as house:
+            with udp_socket() as sender:
+                house.send(sender, *numbered(10))
+                for _ in range(100):
+                    await asyncio.sleep(0)
+                assert (looks, taken) == (1, [])
+                monkeypatch.setattr(inbox, "SWEEP_S", 1.0)
+                await until(lambda: len(taken) == 10)
 
     asyncio.run(main())
     assert taken == numbered(10)

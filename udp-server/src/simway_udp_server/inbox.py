@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import structlog
@@ -73,7 +73,8 @@ class Inbox:
     def _readable(self) -> None:
         """Takes what has come, as far as there is room, and sweeps unless that goes on already."""
         recvfrom, note, is_bulk = self._udp.recvfrom, self._company.note, self._company.is_bulk
-        turns, at_once = self._turns, Turns() if self._is_giving_way else None
+        turns, is_giving_way = self._turns, self._is_giving_way
+        at_once: list[tuple[bytes, Address]] = []
         datagrams = size_bytes = 0
         self._company.turn_over(time.monotonic())
         for _ in range(min(BATCH_MAX, WAITING_MAX - self._turns.size)):
@@ -86,40 +87,43 @@ class Inbox:
             datagrams += 1
             size_bytes += len(datagram)
             note(address)
-            if at_once is None or address in turns or is_bulk(address):
-                turns.add(datagram, address)
+            if is_giving_way and address not in turns and not is_bulk(address):
+                at_once.append((datagram, address))
             else:
-                at_once.add(datagram, address)
+                turns.add(datagram, address)
         self._counts.datagrams_in += datagrams
         self._counts.bytes_in += size_bytes
         if self._turns.size >= WAITING_MAX:
             self._read(False)  # a socket that is readable without room here would keep the loop busy for nothing
         if not self._is_sweeping:
             self._sweep()
-        elif at_once is not None and at_once.size:
-            self._hand_on(at_once, float("inf"))
+        elif at_once:
+            self._hand_on(at_once)
 
     def _sweep(self) -> None:
         """One sweep; the next follows when the loop has looked at timers, the log's answers and the socket."""
         self._is_sweeping = False
         if self._has_ended:
             return
-        self._hand_on(self._turns, time.monotonic() + SWEEP_S)
+        self._hand_on(self._in_turn(time.monotonic() + SWEEP_S))
         if self._turns.size < WAITING_MAX:
             self._read(True)
-        self._is_giving_way = bool(self._turns.size) and self._company.is_mixed
-        if self._turns.size:
-            self._is_sweeping = True
-            if self._is_giving_way:
-                self._loop.call_later(GIVE_WAY_S, self._sweep)
-            else:
-                self._loop.call_soon(self._sweep)
+        self._is_sweeping = bool(self._turns.size)
+        self._is_giving_way = self._is_sweeping and self._company.is_mixed
+        if self._is_giving_way:
+            self._loop.call_later(GIVE_WAY_S, self._sweep)
+        elif self._is_sweeping:
+            self._loop.call_soon(self._sweep)
 
-    def _hand_on(self, turns: Turns, until_s: float) -> None:
-        """All that waits there, or what there is time for."""
-        handle, now_us = self._handle, time.time_ns() // 1_000
+    def _in_turn(self, until_s: float) -> Iterator[tuple[bytes, Address]]:
+        """What waits, as far as there is time for it."""
+        turns = self._turns
         while turns.size and time.monotonic() < until_s:
-            datagram, address = turns.take()
+            yield turns.take()
+
+    def _hand_on(self, taken: Iterable[tuple[bytes, Address]]) -> None:
+        handle, now_us = self._handle, time.time_ns() // 1_000
+        for datagram, address in taken:
             try:
                 handle(datagram, address, now_us)
             except Exception:  # a fault of ours: it costs this datagram, not the devices behind it in the queue
