@@ -29,6 +29,7 @@ from simway_protocol.udp.events import (
 from simway_protocol.udp.keys import card_response
 from simway_protocol.udp.reports import Report
 from simway_protocol.udp.server import ServerEndpoint
+from simway_udp_server import exchange
 from simway_udp_server.counts import Counts
 from simway_udp_server.exchange import NO_COMMAND, Exchange
 
@@ -152,8 +153,8 @@ def readings(world, count=3):
     return [Reading("a", world.now_us - 10**6 + index, index) for index in range(count)]
 
 
-def command(type_=BodyType.COMMAND, command_id=COMMAND_ID, device="demo", expires_us=START_US + 60 * 10**6):
-    body = encode_body(Body(type_, device, command_id, 1, 1, expires_us, Kind.PING))
+def command(type_=BodyType.COMMAND, command_id=COMMAND_ID, device="demo", expires_us=START_US + 60 * 10**6, kind=Kind.PING):
+    body = encode_body(Body(type_, device, command_id, 1, 1, expires_us, kind))
     mac = command_mac(derive_device_key(MASTER, device, 1), body)
     return Downlink(device, type_.name.lower(), command_id.hex(), 1, expires_us, body, mac)
 
@@ -308,6 +309,25 @@ def test_a_newer_session_elsewhere_ends_ours():
             world.now_us += 5 * 10**6
             await world.settle()
         assert client.of(SessionLost)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("kind", "told"), [(Kind.PING, []), (Kind.AUDIT, []), (Kind.SWITCH, ["sent", "received"])])
+def test_only_what_ends_in_this_session_keeps_its_progress_for_the_result(monkeypatch, kind, told):
+    """A switch's RESULT comes by another session: its worker would publish it before RECEIVED is out."""
+    monkeypatch.setattr(exchange, "PROGRESS_PATIENCE_S", 3_600)
+
+    async def scenario(world):
+        client = await world.attached()
+        world.exchange.downlink([(command(kind=kind), START_US)], world.now_us)
+        await world.until(lambda: client.of(CommandArrived))
+        client.endpoint.send_receipt(COMMAND_ID, 1, world.now_us)
+        await world.settle()
+        assert [event for event, _ in world.command_events()] == told
+        client.endpoint.send_result(COMMAND_ID, "executed", "", {}, world.now_us)
+        await world.until(lambda: client.of(Settled))
+        assert [event for event, _ in world.command_events()] == ["sent", "received", "result"]
 
     run(scenario)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from simway_protocol.commands import ResultOutcome
+from simway_protocol.commands import Kind, ResultOutcome, decode_body
+from simway_protocol.errors import PeerError
 from simway_protocol.messages import CommandEvent, Downlink
 
 EXPIRY_GRACE_US = 2_000_000
@@ -75,6 +76,13 @@ class Commands:
         held = self._held.get((device, command_id), {})
         sent_us = self._ended.get(((device, command_id), "sent"), -1)
         return any(sent_us >= one.appended_us for one in held.values())
+
+    def is_quick(self, device: str, command_id: str) -> bool:
+        """Whether what is open under a command id ends in the session that it was sent in."""
+        try:
+            return all(decode_body(message.body).kind is not Kind.SWITCH for message in self.of(device, command_id))
+        except PeerError:
+            return False
 
     def of(self, device: str, command_id: str) -> list[Downlink]:
         """What is open under a command id."""

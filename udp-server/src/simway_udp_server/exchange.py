@@ -39,7 +39,10 @@ from simway_udp_server.traces import Traces
 NO_COMMAND = bytes(16)
 """The command id of an inventory that nobody asked for."""
 PROGRESS_PATIENCE_S = 0.05
-"""So long may SENT and RECEIVED wait for the RESULT of a quick command, which then waits for no append but its own."""
+"""So long may SENT and RECEIVED wait for the RESULT of a quick command, which then waits for no append but its own.
+
+Not those of a switch: its RESULT comes by another session, whose worker would publish it before RECEIVED is out.
+"""
 _REASON_MAX_CHARS = 200
 _OUTCOMES = frozenset(outcome.value for outcome in ResultOutcome)
 
@@ -202,8 +205,9 @@ class Exchange:
             durable()
         if event.command_id != NO_COMMAND:
             said = _said(event, evidence, now_us)
+            is_in_no_hurry = said.event in ("sent", "received") and self.commands.is_quick(said.device, said.command_id)
             self.commands.note(said, now_us)
-            self._publish(said, durable, PROGRESS_PATIENCE_S if event.event in ("sent", "received") else 0.0)
+            self._publish(said, durable, PROGRESS_PATIENCE_S if is_in_no_hurry else 0.0)
 
     def _settle(self, session_id: bytes, command_id: bytes, what: str) -> None:
         self.endpoint.settle(session_id, command_id, what)
