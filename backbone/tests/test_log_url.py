@@ -13,7 +13,8 @@ from simway_protocol.topics import TOPICS
 
 
 @pytest.mark.parametrize(
-    "url", ["", "var/log", "sqlite://", "sqlite://var/log", "kafka://", "kafka:///", "amqp://host", "sqlite:///"]
+    "url",
+    ["", "var/log", "sqlite://", "sqlite://var/log", "kafka://", "kafka:///", "kafka://host:x", "amqp://host", "sqlite:///"],
 )
 def test_a_bad_url_says_what_to_write(url: str) -> None:
     with pytest.raises(BadLogUrl, match="LOG_URL"):

@@ -14,10 +14,11 @@ from types import MappingProxyType
 import msgspec
 import pytest
 from kafka import TopicPartition
-from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.protocol.producer import ProduceResponse
 from simway_backbone import kafka_reader
-from simway_backbone.kafka_log import LANES, KafkaLog
+from simway_backbone.kafka_link import Link
+from simway_backbone.kafka_log import KafkaLog
 from simway_backbone.log import LogUnavailable, OffsetGone, Reader, Record
 from simway_protocol.topics import TOPICS
 from simway_testing import Unavailable, kafka_server, scratch, strict
@@ -181,31 +182,49 @@ def test_a_topic_made_again_is_another(broker: Broker, log: KafkaLog) -> None:
     assert append_until_taken(log, "again", b"x") == 0
 
 
-def test_a_producer_that_cannot_go_on_is_replaced(log: KafkaLog) -> None:
-    lane = log._lanes[1 % LANES]
+def test_a_batch_that_is_sent_again_is_written_once(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is lost on the way: the real broker tells it by its identity and sequence number, and answers as before."""
     first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
-    assert isinstance(lane._failed(lane.producer, kafka_errors.OutOfOrderSequenceNumberError()), LogUnavailable)
-    assert lane.producer is None
+    answer, lost = Link.answer, iter([True, True, False])
+
+    def answer_or_lose(link: Link, timeout_s: float) -> object:
+        found = answer(link, timeout_s)
+        if isinstance(found, ProduceResponse) and next(lost, False):
+            raise TimeoutError("lost on the way")
+        return found
+
+    monkeypatch.setattr(Link, "answer", answer_or_lose)
+    assert log.append("made", 1, [(None, b"y"), (None, b"z")]).result(WAIT_S) == first + 1
+    assert log.append("made", 1, [(None, b"after")]).result(WAIT_S) == first + 3
+    assert next(lost, None) is None
+    reader = log.reader("made", {1: first})
+    assert [record.value for record in read(reader, 4)] == [b"x", b"y", b"z", b"after"]
+    reader.close()
+
+
+def test_who_is_no_longer_known_gets_another_identity(log: KafkaLog) -> None:
+    """A gap in its sequence numbers is what a broker sees that has lost them."""
+    first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
+    log._writer._producer._sequences["made", 1] = 1_000
+    with pytest.raises(LogUnavailable, match="OutOfOrderSequenceNumberError"):
+        log.append("made", 1, [(None, b"y")]).result(WAIT_S)
+    assert log.append("made", 1, [(None, b"z")]).result(WAIT_S) == first + 1
+
+
+def test_an_append_does_not_wait_for_what_the_log_must_ask_first(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_in: list[threading.Thread] = []
+    describe = log._describe
+
+    def note_and_describe(topic: str) -> tuple[str, int]:
+        asked_in.append(threading.current_thread())
+        return describe(topic)
+
+    monkeypatch.setattr(log, "_describe", note_and_describe)
+    log._counts.clear()
+    first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
     assert log.append("made", 1, [(None, b"y")]).result(WAIT_S) == first + 1
-
-
-def test_an_append_never_waits_for_kafkas_answer_about_a_topic(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kafka-python asks for a topic that its last answer left out (no leader, say) within ``send``, and waits there."""
-    first = log.append("made", 1, [(None, b"x")]).result(WAIT_S)
-    producer = log._lanes[1 % LANES].producer
-    waited_in: list[threading.Thread] = []
-    wait = producer._wait_on_metadata
-
-    def note_and_wait(topic: str, max_wait_ms: float) -> object:
-        waited_in.append(threading.current_thread())
-        return wait(topic, max_wait_ms)
-
-    monkeypatch.setattr(producer, "_wait_on_metadata", note_and_wait)
-    del producer._metadata._partitions["made"]
-    pending = [log.append("made", 1, [(None, value)]) for value in (b"y", b"z")]
-    assert [future.result(WAIT_S) for future in pending] == [first + 1, first + 2]
-    assert waited_in
-    assert threading.current_thread() not in waited_in
+    assert asked_in
+    assert threading.current_thread() not in asked_in
 
 
 def test_a_broker_that_never_comes_is_said_clearly() -> None:

@@ -18,11 +18,12 @@ from simway_backbone import sqlite
 from simway_backbone.embedded_groups import EmbeddedLeases
 from simway_backbone.embedded_reader import EmbeddedReader, find_bounds
 from simway_backbone.embedded_segments import Catalog, TopicFiles, now_us
-from simway_backbone.embedded_writer import Append, TopicWriter, WriterThread
+from simway_backbone.embedded_writer import TopicWriter, WriterThread
 from simway_backbone.group_reader import GroupedReader
 from simway_backbone.lease_member import LeaseMember
 from simway_backbone.log import (
     PATIENCE_S,
+    Append,
     Begin,
     GroupReader,
     LogError,
@@ -32,6 +33,7 @@ from simway_backbone.log import (
     Reader,
     refuse_append,
     topic_refused,
+    waiting_bytes,
 )
 
 SEGMENT_MAX_BYTES = 256_000_000
@@ -101,8 +103,8 @@ class EmbeddedLog:
             refused = refuse_append(topic, partition, self._partitions.get(topic) or self.partitions(topic), records)
             if refused:
                 raise refused
-            size = sum(len(value) + 100 for _, value in records)
-            if not self._running_writer().put(Append(future, topic, partition, records, size), WAITING_MAX_BYTES):
+            append = Append(future, topic, partition, records, waiting_bytes(records))
+            if not self._running_writer().put(append, WAITING_MAX_BYTES):
                 raise LogUnavailable(
                     f"{self._folder}: more than {WAITING_MAX_BYTES} bytes wait for the disk, or it is being closed"
                 )

@@ -12,15 +12,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
 from simway_backbone import sqlite
 from simway_backbone.embedded_segments import Offsets, Segment, TopicFiles, now_us, readable_errors
-from simway_backbone.log import LogUnavailable, Pairs
+from simway_backbone.log import Append, LogUnavailable
 
 GROUP_MAX_BYTES = 4_000_000
 """One transaction takes about this much."""
@@ -29,16 +28,6 @@ STATEMENT_MAX_ROWS = 200
 STATEMENT_MAX_VALUES = 4 * STATEMENT_MAX_ROWS
 FULL_AFTER_CONFLICT = 100
 """So many commits read the offsets anew after another process was seen to write."""
-
-
-class Append(NamedTuple):
-    """One append that waits."""
-
-    future: Future[int]
-    topic: str
-    partition: int
-    records: Pairs
-    size_bytes: int
 
 
 class Conflict(Exception):

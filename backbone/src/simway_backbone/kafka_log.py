@@ -1,34 +1,32 @@
 """The log in Kafka, by kafka-python (design, section 3). Imported only for ``kafka://`` (the extra ``kafka`` of this package).
 
 Durable means: ``acks=all``; on a cluster of three and more, replication 3 with min.insync.replicas 2; on a single broker, where
-that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. The producer is idempotent: its own
-retries write nothing twice. How readers read: ``kafka_reader``.
-
-Appends go over several lanes, by partition (``kafka_lane``): a broker takes one request of a connection after the other, and
-syncs the partitions in a request one by one; over lanes it syncs them side by side.
+that is only its page cache, ``flush.messages=1``, so that it syncs before it answers. Appends are idempotent: a batch that is
+sent again is written once (``kafka_writer``, ``kafka_producer``). How readers read: ``kafka_reader``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from simway_protocol.topics import TOPICS, Topic
 
 from simway_backbone.group_reader import GroupedReader
 from simway_backbone.kafka_group import KafkaMember
-from simway_backbone.kafka_lane import Append, Lane
+from simway_backbone.kafka_producer import Producer
 from simway_backbone.kafka_reader import ANSWER_TIMEOUT_S, KafkaReader, connection_settings, unavailable
+from simway_backbone.kafka_writer import KafkaWriter
 from simway_backbone.log import (
     PATIENCE_S,
+    Append,
     Begin,
     GroupReader,
     LogError,
@@ -39,6 +37,7 @@ from simway_backbone.log import (
     Reader,
     refuse_append,
     topic_refused,
+    waiting_bytes,
 )
 
 START_TIMEOUT_S = 60.0
@@ -48,8 +47,6 @@ DELIVERY_TIMEOUT_S = 10.0
 REPLICATION = 3
 WAITING_MAX_BYTES = 64_000_000
 SEGMENTS_PER_RETENTION = 24
-LANES = 2
-"""More sync side by side what more partitions hold, and cost processor time, in requests that hold less."""
 CLOSE_LOOK_S = 0.005
 
 _EARLIEST, _END = -2, -1
@@ -96,16 +93,12 @@ class KafkaLog:
         require_crc32c()
         self._servers, self._client_id = list(servers), client_id
         self._descriptors = topics
-        self._start_timeout_s, self._delivery_timeout_s = start_timeout_s, delivery_timeout_s
+        self._start_timeout_s = start_timeout_s
         self._lock = threading.RLock()
         self._admin: Any = None
         self._counts: dict[str, int] = {}
-        self._connector = ThreadPoolExecutor(1, "log-connect")
-        self._starter = ThreadPoolExecutor(1, "log-start")
-        self._lanes = [
-            Lane(self._connector, self._starter, self._connect, self._refuse, partial(unavailable, self._servers))
-            for _ in range(LANES)
-        ]
+        producer = Producer(self._servers, client_id, delivery_timeout_s, partial(unavailable, self._servers))
+        self._writer = KafkaWriter(producer, self._refuse)
         self._waiting_bytes = 0
         self._count_lock = threading.Lock()
         self._closed = False
@@ -118,16 +111,13 @@ class KafkaLog:
                 self._make_missing_topics()
                 for name in self._descriptors:
                     self.partitions(name)
-                self._lanes[0].connect_ahead(name)
                 break
             except LogUnavailable as error:
                 if time.monotonic() > deadline_s:
                     raise LogUnavailable(f"{error}; is Kafka running, and does LOG_URL name it?") from error
                 _log.info("waiting for Kafka", servers=self._servers, error=str(error))
                 time.sleep(0.5)
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
-            for lane in self._lanes[1:]:
-                self._connector.submit(self._connect_ahead, lane, name)
+        self._writer.begin()
 
     def identity(self, topic: str) -> str:
         """See ``Log``."""
@@ -148,21 +138,18 @@ class KafkaLog:
         return {partition.partition: (earliest[partition].offset, ends[partition].offset) for partition in partitions}
 
     def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
-        """See ``Log``. Sends at once when connected; else a thread connects, and sends in order.
-
-        kafka-python 3.0 has no buffer that fills and blocks (``WAITING_MAX_BYTES`` is the bound here).
-        """
+        """See ``Log``."""
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
-        size = sum(len(value) + 100 for _, value in records)
+        size_bytes = waiting_bytes(records)
         with self._count_lock:
-            if self._closed or self._waiting_bytes + size > WAITING_MAX_BYTES:
+            if self._closed or self._waiting_bytes + size_bytes > WAITING_MAX_BYTES:
                 why = "the log is closed" if self._closed else f"more than {WAITING_MAX_BYTES} bytes wait for Kafka"
                 future.set_exception(LogUnavailable(why))
                 return future
-            self._waiting_bytes += size
-        future.add_done_callback(lambda _: self._count(-size))
-        self._lanes[partition % LANES].put(Append(future, topic, partition, records))
+            self._waiting_bytes += size_bytes
+            future.add_done_callback(lambda _: self._count(-size_bytes))
+            self._writer.put(Append(future, topic, partition, records, size_bytes))
         return future
 
     def reader(self, topic: str, positions: Mapping[int, int], *, patience_s: float = PATIENCE_S) -> Reader:  # noqa: ARG002 (the port's)
@@ -182,12 +169,9 @@ class KafkaLog:
         with self._count_lock:
             self._closed = True
         deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s and not all(lane.is_idle for lane in self._lanes):
+        while time.monotonic() < deadline_s and self._waiting_bytes:
             time.sleep(CLOSE_LOOK_S)
-        self._starter.shutdown(wait=False)
-        self._connector.shutdown(wait=False, cancel_futures=True)
-        for lane in self._lanes:
-            lane.discard()
+        self._writer.end(ANSWER_TIMEOUT_S)
         with self._lock:
             admin, self._admin = self._admin, None
         if admin:
@@ -241,35 +225,11 @@ class KafkaLog:
                     admin.close()
                 raise unavailable(self._servers, error) from error
 
-    def _connect(self, topic: str) -> Any:
-        """A producer that knows the topics, ``topic`` among them. In the thread that connects. Raises ``LogError``."""
-        self.partitions(topic)
-        with self._lock:
-            try:
-                producer = KafkaProducer(
-                    acks="all",
-                    enable_idempotence=True,
-                    delivery_timeout_ms=int(self._delivery_timeout_s * 1000),
-                    max_block_ms=int(ANSWER_TIMEOUT_S * 1000),
-                    batch_size=131_072,
-                    allow_auto_create_topics=False,
-                    metrics_enabled=False,
-                    **connection_settings(self._servers, self._client_id, min(ANSWER_TIMEOUT_S, self._delivery_timeout_s)),
-                )
-                for name in self._counts:  # all at once: it asks for what it does not know every 100 ms at most
-                    producer._sender.add_topic(name)
-                for name in self._counts:
-                    producer.partitions_for(name)
-            except (kafka_errors.KafkaError, OSError) as error:
-                raise unavailable(self._servers, error) from error
-            return producer
-
-    def _connect_ahead(self, lane: Lane, topic: str) -> None:
-        with contextlib.suppress(LogError):  # then the first append connects
-            lane.connect_ahead(topic)
-
     def _refuse(self, append: Append) -> LogError | None:
-        return refuse_append(append.topic, append.partition, self.partitions(append.topic), append.records)
+        try:
+            return refuse_append(append.topic, append.partition, self.partitions(append.topic), append.records)
+        except LogError as error:
+            return error
 
     def _count(self, size: int) -> None:
         with self._count_lock:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 RECORD_MAX_BYTES = 1_000_000
 """Key and value of one record together; larger is ``LogRefused``. (Kafka's brokers take 1,048,588 with their overhead.)"""
@@ -19,6 +19,19 @@ RECORD_MAX_BYTES = 1_000_000
 Pairs: TypeAlias = Sequence[tuple[bytes | None, bytes]]
 """Records to append: key and value."""
 
+
+class Append(NamedTuple):
+    """What an adapter has taken and not answered. ``future``: told the offset of the first record."""
+
+    future: Future[int]
+    topic: str
+    partition: int
+    records: Pairs
+    size_bytes: int
+
+
+RECORD_OVERHEAD_BYTES = 100
+"""Reckoned for each record that waits, beside its key and value."""
 PATIENCE_S = 0.010
 """Between two looks of a reader at a log without news."""
 
@@ -150,6 +163,11 @@ class Log(Protocol):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Waits for appends under way, then frees everything."""
+
+
+def waiting_bytes(records: Pairs) -> int:
+    """What an append is reckoned to take while it waits."""
+    return sum(len(value) + (len(key) if key else 0) + RECORD_OVERHEAD_BYTES for key, value in records)
 
 
 def refuse_append(topic: str, partition: int, partitions: int, records: Pairs) -> LogRefused | None:

@@ -32,7 +32,10 @@ def open_log(url: str, *, client_id: str, topics: Mapping[str, Topic] = TOPICS) 
     if scheme == "kafka":
         from simway_backbone.kafka_log import KafkaLog
 
-        return KafkaLog(rest.rstrip("/").split(","), client_id=client_id, topics=topics)
+        try:
+            return KafkaLog(rest.rstrip("/").split(","), client_id=client_id, topics=topics)
+        except ValueError as error:
+            raise BadLogUrl(f"LOG_URL={url!r}: write kafka://host:port[,host:port...] ({error})") from error
     if scheme == "memory":
         from simway_backbone.memory_log import MemoryLog
 

@@ -1,0 +1,77 @@
+"""Appends on their way to Kafka: those of one partition go as one record batch."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple, TypeAlias
+
+from kafka.record.default_records import DefaultRecordBatchBuilder
+
+from simway_backbone.log import Append, LogError
+
+BATCH_MAX_BYTES = 131_072
+"""Of several appends together; one that is larger goes alone."""
+_SEQUENCES = 2**31
+
+Place: TypeAlias = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+class Identity(NamedTuple):
+    """What a broker tells records by that it has already (Kafka protocol, InitProducerId)."""
+
+    producer: int
+    epoch: int
+
+
+class Batch:
+    """What goes to one partition in one request: the same bytes again until it is settled, so that a broker can tell."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.is_settled = False
+        self.appends: list[Append] = []
+        self._size_bytes = 0
+        self._encoded: bytearray | None = None
+
+    def takes(self, append: Append) -> bool:
+        """Whether there is room for it too."""
+        return not self.appends or self._size_bytes + append.size_bytes <= BATCH_MAX_BYTES
+
+    def add(self, append: Append) -> None:
+        """Behind what is there."""
+        self.appends.append(append)
+        self._size_bytes += append.size_bytes
+
+    @property
+    def count(self) -> int:
+        """Of its records."""
+        return sum(len(append.records) for append in self.appends)
+
+    def encoded(self, identity: Identity, sequence: int) -> bytearray:
+        """As a record batch (Kafka protocol, magic 2), numbered when it is first asked for."""
+        if self._encoded is None:
+            builder = DefaultRecordBatchBuilder(2, 0, False, identity.producer, identity.epoch, sequence, _SEQUENCES)
+            now_ms = time.time_ns() // 1_000_000
+            for offset, (key, value) in enumerate(pair for append in self.appends for pair in append.records):
+                builder.append(offset, now_ms, key, value, [])
+            self._encoded = builder.build()
+        return self._encoded
+
+    def succeed(self, offset: int) -> None:
+        """``offset``: the first record's."""
+        self.is_settled = True
+        for append in self.appends:
+            append.future.set_result(offset)
+            offset += len(append.records)
+
+    def fail(self, error: LogError) -> None:
+        """All of it."""
+        self.is_settled = True
+        for append in self.appends:
+            append.future.set_exception(error)
+
+
+def following(sequence: int, count: int) -> int:
+    """The sequence number after so many records (Kafka protocol: it begins again at 0)."""
+    return (sequence + count) % _SEQUENCES
