@@ -18,7 +18,7 @@ from simway_flask_app.store.questions import Question
 from simway_flask_app.store.sql import open_store
 from simway_protocol.messages import Uplink, UplinkBatch
 from simway_protocol.readings import Reading
-from simway_testing.platform import free_port
+from simway_testing.ports import free_port
 
 from bench import bare
 from bench.figures import Figure, progress, publish, quantile

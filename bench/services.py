@@ -17,7 +17,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from simway_backbone import open_log
 from simway_protocol.messages import RegistryEntry, encode
-from simway_testing.platform import free_port
+from simway_testing.ports import free_port
 
 READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 20.0

@@ -9,7 +9,8 @@ import pytest
 from simway_testing import scratch
 from simway_testing.fault_disk import TMPFS, Disk, private_mounts
 from simway_testing.otlp_receiver import OtlpReceiver
-from simway_testing.platform import Platform, free_port
+from simway_testing.platform import Platform
+from simway_testing.ports import free_port
 
 LOG_DISK_BYTES = 48 * 1024 * 1024
 

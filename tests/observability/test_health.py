@@ -14,7 +14,8 @@ from simway_backbone.embedded_segments import TopicFiles
 from simway_testing import Unavailable, postgres_server, scratch, unavailable
 from simway_testing.observed import ANSWERS_WITHIN_S, PORTS, WITHIN_S, health, wait_well, wait_wrong
 from simway_testing.pairs import Server
-from simway_testing.platform import Platform, free_port
+from simway_testing.platform import Platform
+from simway_testing.ports import free_port
 from simway_testing.waiting import wait_for
 
 OF_THE_STORE = ("recorder", "dispatcher", "web")

@@ -17,7 +17,8 @@ from simway_flask_app.store.scan import PAGE_ROWS
 from simway_flask_app.store.windows import ROWS_MAX, WINDOWS_MAX
 from simway_flask_app.web import limits
 from simway_testing import REPOSITORY
-from simway_testing.platform import base_environment, free_port
+from simway_testing.platform import base_environment
+from simway_testing.ports import free_port
 from simway_testing.waiting import wait_for
 
 PAGE = REPOSITORY / "docs" / "readings.md"

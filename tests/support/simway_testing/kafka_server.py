@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from simway_testing import REPOSITORY, Unavailable
+from simway_testing.ports import free_port
 
 START_S = 90.0
 STOP_S = 10.0
@@ -93,7 +94,8 @@ def _identity() -> str:
 
 
 def _properties(directory: Path) -> str:
-    port, controller = _free_ports(2)
+    port = free_port(count=2)
+    controller = port + 1
     (directory / "port").write_text(str(port))
     settings = {
         "process.roles": "broker,controller",
@@ -155,14 +157,6 @@ def _die_with_parent() -> None:
     """A test session that is killed leaves no broker behind (Linux; elsewhere nothing happens)."""
     if _PRCTL:
         _PRCTL(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def _await_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -14,11 +14,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from simway_testing import Unavailable, scratch
+from simway_testing.ports import free_port
 from simway_testing.waiting import wait_for
 
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
@@ -62,7 +63,7 @@ class Pcscd:
 def running(directory: Path) -> Iterator[Pcscd]:
     """Starts a pcscd with two empty readers and ends it. ``Unavailable`` where pcscd or vpcd is not installed."""
     program, driver = _installed()
-    path, first_port = directory / "pcscd.comm", _two_free_ports()
+    path, first_port = directory / "pcscd.comm", free_port(count=2)
     readers = tuple(Reader(f"Virtual PCD 00 0{slot}", first_port + slot) for slot in range(2))
     config = directory / "reader.conf"
     config.write_text(_READER.format(name="Virtual PCD", port=first_port, driver=driver))
@@ -126,16 +127,6 @@ def _installed() -> tuple[str, str]:
     except ImportError as error:
         raise Unavailable("pyscard: tools/bootstrap card") from error
     return program, driver
-
-
-def _two_free_ports() -> int:
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("", 0))
-            port: int = one.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                two.bind(("", port + 1))
-                return port
 
 
 def _listens(service: subprocess.Popen[bytes], port: int, log: Path) -> bool:

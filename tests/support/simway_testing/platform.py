@@ -21,6 +21,7 @@ from honcho.environ import parse_procfile
 
 from simway_testing import REPOSITORY
 from simway_testing.api import Api
+from simway_testing.ports import free_port
 from simway_testing.waiting import wait_for
 
 DEMO_DEVICE = "demo"
@@ -29,13 +30,6 @@ STOP_WITHIN_S = 40.0
 ORPHANS_END_WITHIN_S = 60.0
 LOG_TAIL_CHARS = 6000
 MODEM = "exec simway-modem run"
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

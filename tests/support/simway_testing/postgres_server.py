@@ -11,7 +11,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import psycopg
 
 from simway_testing import Unavailable
+from simway_testing.ports import free_port
 
 START_S = 60.0
 STOP_S = 20.0
@@ -119,9 +119,7 @@ def _port_of(directory: Path) -> int:
     kept = directory / "port"
     if kept.exists():
         return int(kept.read_text())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     kept.write_text(str(port))
     return port
 

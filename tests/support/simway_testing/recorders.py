@@ -20,7 +20,8 @@ from simway_protocol.identity import partition_of
 from simway_protocol.messages import Uplink, UplinkBatch, encode
 from simway_protocol.readings import Reading
 
-from simway_testing.platform import Process, free_port
+from simway_testing.platform import Process
+from simway_testing.ports import free_port
 from simway_testing.stores import EPOCH, T0_US
 from simway_testing.waiting import wait_for
 
