@@ -57,7 +57,7 @@ class Producer:
         self._deadline_s = time.monotonic() + self._delivery_timeout_s
         try:
             self._identify()
-        except (OSError, kafka_errors.KafkaError) as error:
+        except Exception as error:
             self._disconnect()
             raise self._unavailable(error) from error
 
