@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kafka.record.memory_records import MemoryRecords
-from simway_backbone.kafka_batch import BATCH_MAX_BYTES, Batch, Identity, following
-from simway_backbone.log import Append, LogUnavailable, Pairs
+from simway_backbone.kafka_batch import BATCH_MAX_BYTES, Batch, Identity, cut, following
+from simway_backbone.log import Append, LogUnavailable, Pairs, waiting_bytes
 
 
 def append(records: Pairs, size_bytes: int = 1) -> Append:
@@ -59,6 +61,29 @@ def test_a_failure_is_told_to_each_append() -> None:
 @pytest.mark.parametrize(("sequence", "count", "next_one"), [(0, 1, 1), (2**31 - 1, 1, 0), (2**31 - 2, 5, 3)])
 def test_sequence_numbers_begin_again(sequence: int, count: int, next_one: int) -> None:
     assert following(sequence, count) == next_one
+
+
+@given(st.lists(st.integers(0, BATCH_MAX_BYTES), min_size=1, max_size=12))
+def test_what_is_larger_than_a_batch_is_cut_in_order_and_answered_by_the_last_piece(sizes: list[int]) -> None:
+    records = [(None, bytes(size)) for size in sizes]
+    whole = append(records, waiting_bytes(records))
+    pieces = cut(whole)
+    assert [record for piece in pieces for record in piece.records] == records
+    assert all(len(piece.records) == 1 or piece.size_bytes <= BATCH_MAX_BYTES for piece in pieces)
+    for number, piece in enumerate(pieces):
+        assert not whole.future.done()
+        piece.future.set_result(40 + number)
+    assert whole.future.result(0) == 40
+
+
+def test_an_append_of_which_a_piece_fails_fails_once() -> None:
+    records = [(None, bytes(BATCH_MAX_BYTES))] * 4
+    whole = append(records, waiting_bytes(records))
+    first, *others = cut(whole)
+    first.future.set_result(40)
+    for piece in others:
+        piece.future.set_exception(LogUnavailable("away"))
+    assert str(whole.future.exception(0)) == "away"
 
 
 def test_a_batch_has_its_bound_and_takes_one_that_is_larger_alone() -> None:

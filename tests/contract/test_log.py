@@ -207,6 +207,21 @@ def test_a_reader_of_what_is_not_there_is_refused(log: Log, narrow: str) -> None
         log.reader(narrow, {3: 0})
 
 
+def test_an_append_may_be_larger_than_any_request(log: Log, narrow: str) -> None:
+    """A fleet is announced in one."""
+    sizes = [100_000] * 30 + [RECORD_MAX_BYTES - 10] + [1] * 2_000
+    records = [(b"%d" % number, b"x" * size) for number, size in enumerate(sizes)]
+    before = log.append(narrow, 0, [(None, b"before")])
+    first = log.append(narrow, 0, records)
+    after = log.append(narrow, 0, [(None, b"after")])
+    assert before.result(WAIT_S) < first.result(WAIT_S) < after.result(WAIT_S)
+    reader = log.reader(narrow, {0: first.result()})
+    found = read(reader, lambda found: len(found) > len(records))
+    assert [(record.key, len(record.value)) for record in found[:-1]] == [(key, len(value)) for key, value in records]
+    assert found[-1].offset == after.result()
+    reader.close()
+
+
 def test_the_largest_record_passes(log: Log, narrow: str) -> None:
     value = bytes(RECORD_MAX_BYTES)
     reader = log.reader(narrow, ends(log, narrow))

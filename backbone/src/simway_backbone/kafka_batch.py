@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from typing import NamedTuple, TypeAlias
 
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
-from simway_backbone.log import Append, LogError
+from simway_backbone.log import Append, LogError, waiting_bytes
 
 BATCH_MAX_BYTES = 131_072
-"""Of several appends together; one that is larger goes alone."""
+"""A record that is larger goes alone."""
 _SEQUENCES = 2**31
 
 Place: TypeAlias = tuple[str, int]
@@ -70,6 +71,43 @@ class Batch:
         self.is_settled = True
         for append in self.appends:
             append.future.set_exception(error)
+
+
+def cut(append: Append) -> list[Append]:
+    """What goes in batches of their own, in order, where an append is larger than one may be. It is answered by the last."""
+    if append.size_bytes <= BATCH_MAX_BYTES or len(append.records) == 1:
+        return [append]
+    pieces: list[Append] = []
+    records: list[tuple[bytes | None, bytes]] = []
+    size_bytes = 0
+    for record in append.records:
+        record_bytes = waiting_bytes([record])
+        if records and size_bytes + record_bytes > BATCH_MAX_BYTES:
+            pieces.append(append._replace(future=Future(), records=records, size_bytes=size_bytes))
+            records, size_bytes = [], 0
+        records.append(record)
+        size_bytes += record_bytes
+    pieces.append(append._replace(future=Future(), records=records, size_bytes=size_bytes))
+    _answer_together(append.future, [piece.future for piece in pieces])
+    return pieces
+
+
+def _answer_together(future: Future[int], pieces: list[Future[int]]) -> None:
+    """One thread settles the pieces, one after the other."""
+    offsets: list[int] = []
+
+    def told(piece: Future[int]) -> None:
+        if future.done():
+            return
+        if error := piece.exception():
+            future.set_exception(error)
+        else:
+            offsets.append(piece.result())
+            if len(offsets) == len(pieces):
+                future.set_result(offsets[0])
+
+    for piece in pieces:
+        piece.add_done_callback(told)
 
 
 def following(sequence: int, count: int) -> int:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
-from simway_backbone.kafka_batch import Batch, Place
+from simway_backbone.kafka_batch import Batch, Place, cut
 from simway_backbone.kafka_producer import Producer
 from simway_backbone.log import Append, LogError, LogUnavailable
 
@@ -73,7 +73,7 @@ class KafkaWriter:
         if refused := self._refuse(append):
             append.future.set_exception(refused)
         else:
-            held.append(append)
+            held += cut(append)
 
     def _given_meanwhile(self) -> list[Append]:
         given = []
