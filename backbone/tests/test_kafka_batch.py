@@ -53,9 +53,10 @@ def test_each_append_hears_of_its_own_first_record() -> None:
 def test_a_failure_is_told_to_each_append() -> None:
     appends = [append([(None, b"a")]), append([(None, b"b")])]
     batch = one_batch(*appends)
-    batch.fail(LogUnavailable("away"))
+    batch.give_up(LogUnavailable("away"))
     assert [str(each.future.exception(0)) for each in appends] == ["away", "away"]
     assert batch.is_settled
+    assert batch.is_given_up
 
 
 @pytest.mark.parametrize(("sequence", "count", "next_one"), [(0, 1, 1), (2**31 - 1, 1, 0), (2**31 - 2, 5, 3)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -27,7 +27,6 @@ class Producer:
 
     def connect(self) -> None:
         self.connected += 1
-        raise LogUnavailable("not yet")
 
     def produce(self, batches: list[Batch]) -> LogUnavailable | None:
         if not batches:
@@ -36,7 +35,7 @@ class Producer:
         error = self.outcomes.get()
         for batch in batches:
             if error:
-                batch.fail(error)
+                batch.give_up(error)
             else:
                 batch.succeed(0)
         return error
@@ -65,6 +64,8 @@ class House:
 
     @staticmethod
     def _refuse(append: Append) -> LogError | None:
+        if append.records[0][1] == b"odd":
+            raise RuntimeError("can't start new thread")
         return LogRefused("too large") if append.records[0][1] == b"large" else None
 
 
@@ -122,6 +123,19 @@ def test_what_is_refused_holds_nobody_up(house: House) -> None:
     assert taken.result(WAIT_S) == 0
 
 
+def test_what_cannot_be_told_fails_what_waits_behind_it_and_the_writer_goes_on(house: House) -> None:
+    first = house.put(0, b"a")
+    house.group()
+    odd, behind = house.put(0, b"odd"), house.put(0, b"b")
+    house.settle()
+    assert first.result(WAIT_S) == 0
+    assert [str(future.exception(WAIT_S)) for future in (odd, behind)] == ["RuntimeError: can't start new thread"] * 2
+    after = house.put(0, b"c")
+    assert house.group() == [[b"c"]]
+    house.settle()
+    assert after.result(WAIT_S) == 0
+
+
 def test_the_end_leaves_nobody_waiting(house: House) -> None:
     under_way = house.put(0, b"a")
     house.group()
@@ -139,12 +153,13 @@ def test_a_writer_that_was_never_used_ends_and_does_not_begin_again(house: House
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, BATCH_MAX_BYTES * 2)), max_size=30))
 def test_each_goes_once_in_order_and_no_batch_is_too_large_unless_alone(sizes: list[tuple[int, int]]) -> None:
-    waiting = [Append(Future(), "uplink", partition, [(None, b"")], size_bytes) for partition, size_bytes in sizes]
-    wanted, found = defaultdict(list), defaultdict(list)
-    for append in waiting:
+    appends = [Append(Future(), "uplink", partition, [(None, b"")], size_bytes) for partition, size_bytes in sizes]
+    wanted, found, held = defaultdict(list), defaultdict(list), {}
+    for append in appends:
         wanted[append.partition].append(append)
-    while waiting:
-        batches, waiting = together(waiting)
+        held.setdefault(("uplink", append.partition), deque()).append(append)
+    while held:
+        batches = together(held)
         assert len({batch.place for batch in batches}) == len(batches)
         for batch in batches:
             assert len(batch.appends) == 1 or sum(append.size_bytes for append in batch.appends) <= BATCH_MAX_BYTES

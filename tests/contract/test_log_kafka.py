@@ -232,3 +232,4 @@ def test_a_broker_that_never_comes_is_said_clearly() -> None:
     with pytest.raises(LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 does not answer.*LOG_URL"):
         log.ensure_topics()
     log.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kafka-io-nobody")]

@@ -8,11 +8,12 @@ from typing import NamedTuple, TypeAlias
 
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
-from simway_backbone.log import Append, LogError, waiting_bytes
+from simway_backbone.log import Append, LogError, LogRefused, LogUnavailable, waiting_bytes
 
-BATCH_MAX_BYTES = 131_072
-"""A record that is larger goes alone."""
+BATCH_MAX_BYTES = 1_000_000
+"""As ``waiting_bytes`` reckons, which is more than it becomes (a broker takes 1,048,588); a record that is larger goes alone."""
 _SEQUENCES = 2**31
+_ANY_BYTES = 2**31
 
 Place: TypeAlias = tuple[str, int]
 """A topic and one of its partitions."""
@@ -30,7 +31,7 @@ class Batch:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.is_settled = False
+        self.is_settled = self.is_given_up = False
         self.appends: list[Append] = []
         self._size_bytes = 0
         self._encoded: bytearray | None = None
@@ -52,7 +53,7 @@ class Batch:
     def encoded(self, identity: Identity, sequence: int) -> bytearray:
         """As a record batch (Kafka protocol, magic 2), numbered when it is first asked for."""
         if self._encoded is None:
-            builder = DefaultRecordBatchBuilder(2, 0, False, identity.producer, identity.epoch, sequence, _SEQUENCES)
+            builder = DefaultRecordBatchBuilder(2, 0, False, identity.producer, identity.epoch, sequence, _ANY_BYTES)
             now_ms = time.time_ns() // 1_000_000
             for offset, (key, value) in enumerate(pair for append in self.appends for pair in append.records):
                 builder.append(offset, now_ms, key, value, [])
@@ -66,8 +67,16 @@ class Batch:
             append.future.set_result(offset)
             offset += len(append.records)
 
-    def fail(self, error: LogError) -> None:
-        """All of it."""
+    def refuse(self, error: LogRefused) -> None:
+        """No broker takes it."""
+        self._fail(error)
+
+    def give_up(self, error: LogUnavailable) -> None:
+        """Nobody knows whether it was written."""
+        self.is_given_up = True
+        self._fail(error)
+
+    def _fail(self, error: LogError) -> None:
         self.is_settled = True
         for append in self.appends:
             append.future.set_exception(error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from typing import Any, NamedTuple
 
 from kafka.protocol.parser import KafkaProtocol
 
 ANSWER_MAX_BYTES = 1_000_000
 _RECEIVE_BYTES = 65_536
+_SHORTEST_S = 0.001
 
 
 class Broker(NamedTuple):
@@ -20,9 +22,10 @@ class Broker(NamedTuple):
 
 
 class Link:
-    """Blocks: each call for ``timeout_s`` at most. One thread asks; ``end`` may come from another and wakes it.
+    """Blocks: each call for ``timeout_s`` at most, but for what a name server takes, and for each address of a name.
 
-    Raises ``OSError``, and kafka-python's errors for what is no answer; after either the link is of no more use.
+    One thread asks; ``end`` may come from another and wakes it. Raises ``OSError``, and kafka-python's errors for what is no
+    answer; after either the link is of no more use.
     """
 
     def __init__(self, broker: Broker, client_id: str, timeout_s: float) -> None:
@@ -43,8 +46,9 @@ class Link:
 
     def answer(self, timeout_s: float) -> Any:
         """The second half of ``ask``."""
-        self._socket.settimeout(timeout_s)
+        deadline_s = time.monotonic() + timeout_s
         while True:
+            self._socket.settimeout(max(_SHORTEST_S, deadline_s - time.monotonic()))
             received = self._socket.recv(_RECEIVE_BYTES)
             if not received:
                 raise ConnectionResetError("the broker ended the connection")
@@ -55,4 +59,5 @@ class Link:
         """At once."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        with contextlib.suppress(OSError):
+            self._socket.close()

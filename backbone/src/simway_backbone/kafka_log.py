@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import structlog
 from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.net.compat import KafkaNetClient
 from simway_protocol.topics import TOPICS, Topic
 
 from simway_backbone.group_reader import GroupedReader
@@ -49,6 +50,7 @@ WAITING_MAX_BYTES = 64_000_000
 SEGMENTS_PER_RETENTION = 24
 CLOSE_LOOK_S = 0.005
 
+_NO_TOPIC = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError)
 _EARLIEST, _END = -2, -1
 """Timestamps that stand for a partition's first and next offset (Kafka protocol, ListOffsets)."""
 
@@ -206,6 +208,9 @@ class KafkaLog:
         cluster = self._ask(lambda admin: admin.describe_cluster())["cluster_id"]
         found = self._ask(lambda admin: admin.describe_topics([topic]))
         if not found or found[0]["error_code"]:
+            error = kafka_errors.for_code(found[0]["error_code"]) if found else kafka_errors.UnknownTopicOrPartitionError
+            if error not in _NO_TOPIC:
+                raise unavailable(self._servers, error(topic))
             raise topic_refused(topic, self._ask(lambda admin: admin.list_topics()))
         count = len(found[0]["partitions"])
         if topic in self._descriptors and count != self._descriptors[topic].partitions:
@@ -217,7 +222,7 @@ class KafkaLog:
         with self._lock:
             try:
                 if self._admin is None:
-                    self._admin = KafkaAdminClient(**connection_settings(self._servers, self._client_id))
+                    self._admin = _admin_client(**connection_settings(self._servers, self._client_id))
                 return question(self._admin)
             except (kafka_errors.KafkaError, OSError) as error:
                 admin, self._admin = self._admin, None
@@ -234,3 +239,19 @@ class KafkaLog:
     def _count(self, size: int) -> None:
         with self._count_lock:
             self._waiting_bytes += size
+
+
+def _admin_client(**settings: Any) -> Any:
+    """kafka-python's, which leaves a thread and its sockets behind when no broker answers it."""
+    made: list[Any] = []
+
+    def client(**more: Any) -> Any:
+        made.append(KafkaNetClient(**more))
+        return made[0]
+
+    try:
+        return KafkaAdminClient(kafka_client=client, **settings)
+    except Exception:
+        for each in made:
+            each.close()
+        raise

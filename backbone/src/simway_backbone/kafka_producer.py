@@ -24,6 +24,10 @@ from simway_backbone.log import LogRefused, LogUnavailable
 
 RETRY_S = 0.05
 """Between two tries."""
+CONNECT_S = 1.0
+"""For a connection: a server that is gone without a word leaves time for the others."""
+BROKERS_SHARE = 0.8
+"""Of the time for an answer: so long a broker waits for its replicas, and then says so before it is given up."""
 LAST_TRY_S = 0.1
 """A try that begins has so long at least, however near the end of its time is."""
 _REFUSED = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError, kafka_errors.InvalidTopicError)
@@ -62,14 +66,18 @@ class Producer:
             raise self._unavailable(error) from error
 
     def produce(self, batches: Sequence[Batch]) -> LogUnavailable | None:
-        """One batch of a partition at most. Blocks until each is settled; what is returned is why some were given up."""
+        """One batch of a partition at most. Blocks until each is settled.
+
+        What is returned is why no broker took anything: what waits for them need not be tried.
+        """
         self._deadline_s = time.monotonic() + self._delivery_timeout_s
-        while batches := [batch for batch in batches if not batch.is_settled]:
-            error = self._try(batches)
+        while waiting := [batch for batch in batches if not batch.is_settled]:
+            error = self._try(waiting)
             if not error:
                 continue
             if not _is_passing(error) or time.monotonic() + RETRY_S > self._deadline_s or self._ended.wait(RETRY_S):
-                return self._give_up(batches, self._unavailable(error))
+                given_up = self._give_up(waiting, self._unavailable(error))
+                return given_up if all(batch.is_given_up for batch in batches) else None
         return None
 
     def end(self) -> None:
@@ -82,7 +90,7 @@ class Producer:
         self._identity = None
         for batch in batches:
             if not batch.is_settled:
-                batch.fail(error)
+                batch.give_up(error)
         return error
 
     def _try(self, batches: Sequence[Batch]) -> BaseException | None:
@@ -95,11 +103,27 @@ class Producer:
 
     def _round(self, batches: Sequence[Batch]) -> BaseException | None:
         identity = self._identify()
-        groups = self._by_leader(batches)
+        groups, errors = self._by_leader(batches)
+        asked: dict[Broker, list[Batch]] = {}
         for leader, group in groups.items():
-            self._link(leader).send(self._request(identity, group), self._patience_s)
-        errors = [self._settle(self._links[leader].answer(self._patience_s), group) for leader, group in groups.items()]
-        return next(filter(None, errors), None)
+            try:
+                self._link(leader).send(self._request(identity, group), self._patience_s)
+                asked[leader] = group
+            except OSError as error:
+                errors.append(self._lost(leader, error))
+        for leader, group in asked.items():
+            try:
+                errors += self._settle(self._links[leader].answer(self._patience_s), group)
+            except OSError as error:
+                errors.append(self._lost(leader, error))
+        return next((error for error in errors if not _is_passing(error)), next(iter(errors), None))
+
+    def _lost(self, broker: Broker, error: OSError) -> OSError:
+        """The others go on; what it leads is looked for anew."""
+        if link := self._links.pop(broker, None):
+            link.end()
+        self._leaders = {place: leader for place, leader in self._leaders.items() if leader != broker}
+        return error
 
     def _request(self, identity: Identity, batches: Iterable[Batch]) -> Any:
         topics: dict[str, list[Any]] = {}
@@ -110,27 +134,27 @@ class Producer:
                 ProduceRequest.TopicProduceData.PartitionProduceData(index=partition, records=encoded)
             )
         data = [ProduceRequest.TopicProduceData(name=name, partition_data=partitions) for name, partitions in topics.items()]
-        timeout_ms = int(self._patience_s * 1000)
+        timeout_ms = int(self._patience_s * BROKERS_SHARE * 1000)
         return _Produce(transactional_id=None, acks=_ALL_REPLICAS, timeout_ms=timeout_ms, topic_data=data)
 
-    def _settle(self, answer: Any, batches: Iterable[Batch]) -> BaseException | None:
-        """Tells the batches that an answer speaks of. The error of those that it leaves open."""
+    def _settle(self, answer: Any, batches: Iterable[Batch]) -> list[BaseException]:
+        """Tells the batches that an answer speaks of. The errors of those that it leaves open."""
         by_place = {batch.place: batch for batch in batches}
-        left: BaseException | None = None
+        left: list[BaseException] = []
         for topic in answer.responses:
             for told in topic.partition_responses:
-                batch = by_place[topic.name, told.index]
+                batch = by_place.pop((topic.name, told.index))
                 error = kafka_errors.for_code(told.error_code)
                 if error is kafka_errors.NoError:
                     self._sequences[batch.place] = following(self._sequences.get(batch.place, 0), batch.count)
                     batch.succeed(told.base_offset)
                 elif issubclass(error, _REFUSED):
-                    batch.fail(LogRefused(f"{topic.name}/{told.index}: {error.__name__}"))
+                    batch.refuse(LogRefused(f"{topic.name}/{told.index}: {error.__name__}"))
                 else:
                     if issubclass(error, kafka_errors.InvalidMetadataError):
                         self._leaders.pop(batch.place, None)
-                    left = error(f"{topic.name}/{told.index}")
-        if not left and not all(batch.is_settled for batch in by_place.values()):
+                    left.append(error(f"{topic.name}/{told.index}"))
+        if by_place:
             raise kafka_errors.KafkaProtocolError("an answer that leaves partitions out")
         return left
 
@@ -138,49 +162,63 @@ class Producer:
         """The identity that goes with ``_sequences``."""
         if self._identity is None:
             answer = self._ask_any(_InitProducerId(transactional_id=None, transaction_timeout_ms=0))
-            _raise(answer.error_code)
+            if error := _error(answer.error_code, "InitProducerId"):
+                raise error
             self._identity, self._sequences = Identity(answer.producer_id, answer.producer_epoch), {}
         return self._identity
 
-    def _by_leader(self, batches: Iterable[Batch]) -> dict[Broker, list[Batch]]:
+    def _by_leader(self, batches: Iterable[Batch]) -> tuple[dict[Broker, list[Batch]], list[BaseException]]:
+        """And the errors of those that nobody leads."""
         groups: dict[Broker, list[Batch]] = {}
+        unknown = {batch.place[0] for batch in batches if batch.place not in self._leaders}
+        errors = [error for topic in sorted(unknown) if (error := self._look_up(topic))]
         for batch in batches:
-            if batch.place not in self._leaders:
-                self._look_up(batch.place[0])
             leader = self._leaders.get(batch.place)
-            if leader is None:
-                raise kafka_errors.LeaderNotAvailableError("{}/{}".format(*batch.place))
-            groups.setdefault(leader, []).append(batch)
-        return groups
+            if leader:
+                groups.setdefault(leader, []).append(batch)
+            else:
+                errors.append(kafka_errors.LeaderNotAvailableError("{}/{}".format(*batch.place)))
+        return groups, errors
 
-    def _look_up(self, topic: str) -> None:
-        """Who leads the topic's partitions."""
+    def _look_up(self, topic: str) -> BaseException | None:
+        """Who leads the topic's partitions; or why that is not known."""
         wanted = MetadataRequest.MetadataRequestTopic(name=topic)
         answer = self._ask_any(_Metadata(topics=[wanted], allow_auto_topic_creation=False))
         brokers = {broker.node_id: Broker(broker.host, broker.port) for broker in answer.brokers}
         for found in answer.topics:
-            _raise(found.error_code)
+            if error := _error(found.error_code, topic):
+                return error
             for partition in found.partitions:
                 if partition.leader_id in brokers:
                     self._leaders[found.name, partition.partition_index] = brokers[partition.leader_id]
+        return None
 
     def _ask_any(self, request: Any) -> Any:
-        """The answer of a broker that is connected, or of the first server that lets itself be."""
+        """The answer of a broker that is connected, or of the first server that lets itself be; who fails is last next time."""
         for broker in [*self._links, *self._servers]:
             try:
                 return self._link(broker).ask(request, self._patience_s)
             except OSError as error:
-                failed = error
-                if link := self._links.pop(broker, None):
-                    link.end()
+                failed = self._lost(broker, error)
+                self._servers.append(self._servers.pop(0))
+                if self._ended.is_set():
+                    break
         raise failed
 
     def _link(self, broker: Broker) -> Link:
         if broker not in self._links:
-            self._links[broker] = Link(broker, self._client_id, self._patience_s)
-            if self._ended.is_set():  # meanwhile: then nobody else ends it
-                raise ConnectionAbortedError("the log is closed")
+            self._check_end()
+            try:
+                self._links[broker] = Link(broker, self._client_id, min(CONNECT_S, self._patience_s))
+            except OSError as error:
+                raise OSError(f"{broker.host}:{broker.port}: {type(error).__name__}: {error}") from error
+            self._check_end()
         return self._links[broker]
+
+    def _check_end(self) -> None:
+        """Before and after a connection is made: in between nobody else ends it."""
+        if self._ended.is_set():
+            raise ConnectionAbortedError("the log is closed")
 
     @property
     def _patience_s(self) -> float:
@@ -191,14 +229,14 @@ class Producer:
         """What leads, and what answers, is looked for anew."""
         for link in self._links.values():
             link.end()
+        self._servers.append(self._servers.pop(0))
         self._links.clear()
         self._leaders.clear()
 
 
-def _raise(code: int) -> None:
+def _error(code: int, of: str) -> BaseException | None:
     error = kafka_errors.for_code(code)
-    if error is not kafka_errors.NoError:
-        raise error()
+    return None if error is kafka_errors.NoError else error(of)
 
 
 def _is_passing(error: BaseException) -> bool:

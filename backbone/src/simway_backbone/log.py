@@ -139,7 +139,7 @@ class Log(Protocol):
         """Per partition: the earliest offset that is there, and the next one to be written. Blocks."""
 
     def append(self, topic: str, partition: int, records: Pairs) -> Future[int]:
-        """Appends ``(key, value)`` pairs together and in order; returns at once.
+        """Appends ``(key, value)`` pairs in order; returns at once. Kafka takes more than 1 MB of them in parts.
 
         The future gives the offset of the first once all are durable (Kafka acks=all; SQLite committed with fsync), or raises
         ``LogUnavailable`` or ``LogRefused``. After ``LogUnavailable`` records may still turn up: consumers are idempotent.
