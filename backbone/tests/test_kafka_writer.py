@@ -77,6 +77,13 @@ def house() -> Iterator[House]:
     assert not house.writer._thread.is_alive()
 
 
+def assert_goes_on(house: House) -> None:
+    after = house.put(0, b"after")
+    assert house.group() == [[b"after"]]
+    house.settle()
+    assert after.result(WAIT_S) == 0
+
+
 def test_what_comes_while_a_group_is_under_way_goes_together_and_in_order(house: House) -> None:
     first = house.put(0, b"a")
     assert house.group() == [[b"a"]]
@@ -109,10 +116,7 @@ def test_what_is_held_behind_a_broker_that_is_away_fails_with_what_was_under_way
     futures += [house.put(0, b"b"), house.put(1, b"c")]
     house.settle(LogUnavailable("away"))
     assert [str(future.exception(WAIT_S)) for future in futures] == ["away"] * 3
-    after = house.put(0, b"d")
-    assert house.group() == [[b"d"]]
-    house.settle()
-    assert after.result(WAIT_S) == 0
+    assert_goes_on(house)
 
 
 def test_what_is_refused_holds_nobody_up(house: House) -> None:
@@ -130,10 +134,7 @@ def test_what_cannot_be_told_fails_what_waits_behind_it_and_the_writer_goes_on(h
     house.settle()
     assert first.result(WAIT_S) == 0
     assert [str(future.exception(WAIT_S)) for future in (odd, behind)] == ["RuntimeError: can't start new thread"] * 2
-    after = house.put(0, b"c")
-    assert house.group() == [[b"c"]]
-    house.settle()
-    assert after.result(WAIT_S) == 0
+    assert_goes_on(house)
 
 
 def test_the_end_leaves_nobody_waiting(house: House) -> None:

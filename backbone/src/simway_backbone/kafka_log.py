@@ -30,7 +30,6 @@ from simway_backbone.log import (
     Append,
     Begin,
     GroupReader,
-    LogError,
     LogRefused,
     LogUnavailable,
     Lost,
@@ -230,11 +229,8 @@ class KafkaLog:
                     admin.close()
                 raise unavailable(self._servers, error) from error
 
-    def _refuse(self, append: Append) -> LogError | None:
-        try:
-            return refuse_append(append.topic, append.partition, self.partitions(append.topic), append.records)
-        except LogError as error:
-            return error
+    def _refuse(self, append: Append) -> LogRefused | None:
+        return refuse_append(append.topic, append.partition, self.partitions(append.topic), append.records)
 
     def _count(self, size: int) -> None:
         with self._count_lock:

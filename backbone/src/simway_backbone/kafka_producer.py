@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ class Producer:
         delivery_timeout_s: float,
         unavailable: Callable[[BaseException], LogUnavailable],
     ) -> None:
-        self._servers = [Broker(*get_ip_port_afi(server)[:2]) for server in servers]
+        self._servers = deque(Broker(*get_ip_port_afi(server)[:2]) for server in servers)
+        """The one that is asked first is the one that failed longest ago."""
         self._client_id, self._delivery_timeout_s, self._unavailable = client_id, delivery_timeout_s, unavailable
         self._links: dict[Broker, Link] = {}
         self._leaders: dict[Place, Broker] = {}
@@ -200,7 +202,7 @@ class Producer:
                 return self._link(broker).ask(request, self._patience_s)
             except OSError as error:
                 failed = self._lost(broker, error)
-                self._servers.append(self._servers.pop(0))
+                self._servers.rotate(-1)
                 if self._ended.is_set():
                     break
         raise failed
@@ -229,7 +231,7 @@ class Producer:
         """What leads, and what answers, is looked for anew."""
         for link in self._links.values():
             link.end()
-        self._servers.append(self._servers.pop(0))
+        self._servers.rotate(-1)
         self._links.clear()
         self._leaders.clear()
 

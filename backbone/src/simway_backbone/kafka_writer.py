@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from simway_backbone.kafka_batch import Batch, Place, cut
 from simway_backbone.kafka_producer import Producer
-from simway_backbone.log import Append, LogError, LogUnavailable
+from simway_backbone.log import Append, LogError, LogRefused, LogUnavailable
 
 Held: TypeAlias = dict[Place, deque[Append]]
 """What waits, by partition, in order; the first come first."""
@@ -22,10 +22,10 @@ Held: TypeAlias = dict[Place, deque[Append]]
 class KafkaWriter:
     """Takes appends from any thread; never blocks. Appends of one partition stay in order. Who ends it gives it nothing after.
 
-    ``refuse``: why records cannot be appended at all, or None; in the writer's thread, where it may block.
+    ``refuse``: why records cannot be appended at all, or None; in the writer's thread, where it may block and raise.
     """
 
-    def __init__(self, producer: Producer, refuse: Callable[[Append], LogError | None]) -> None:
+    def __init__(self, producer: Producer, refuse: Callable[[Append], LogRefused | None]) -> None:
         self._producer, self._refuse = producer, refuse
         self._given: SimpleQueue[Append | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -83,6 +83,8 @@ class KafkaWriter:
     def _refusal(self, append: Append) -> LogError | None:
         try:
             return self._refuse(append)
+        except LogError as error:
+            return error
         except Exception as error:
             return LogUnavailable(f"{type(error).__name__}: {error}")
 

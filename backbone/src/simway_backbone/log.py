@@ -19,17 +19,6 @@ RECORD_MAX_BYTES = 1_000_000
 Pairs: TypeAlias = Sequence[tuple[bytes | None, bytes]]
 """Records to append: key and value."""
 
-
-class Append(NamedTuple):
-    """What an adapter has taken and not answered. ``future``: told the offset of the first record."""
-
-    future: Future[int]
-    topic: str
-    partition: int
-    records: Pairs
-    size_bytes: int
-
-
 RECORD_OVERHEAD_BYTES = 100
 """Reckoned for each record that waits, beside its key and value."""
 PATIENCE_S = 0.010
@@ -79,6 +68,16 @@ class Record:
     key: bytes | None
     value: bytes
     appended_us: int
+
+
+class Append(NamedTuple):
+    """What an adapter has taken and not answered. ``future``: told the offset of the first record."""
+
+    future: Future[int]
+    topic: str
+    partition: int
+    records: Pairs
+    size_bytes: int
 
 
 class Reader(Protocol):
