@@ -37,6 +37,8 @@ class Cluster:
         self.log: dict[int, list[bytes]] = {partition: [] for partition in range(PARTITIONS)}
         self.leads = {partition: partition % 2 for partition in range(PARTITIONS)}
         self.identities = 0
+        self.not_yet = 0
+        """So often a broker that has just begun has no identity to give."""
         self.requests = 0
         self.away: set[Broker] = set()
         self.hanging: set[Broker] = set()
@@ -47,8 +49,7 @@ class Cluster:
 
     def answer(self, node: Broker, request: Any) -> Any:
         if isinstance(request, InitProducerIdRequest):
-            self.identities += 1
-            return SimpleNamespace(error_code=0, producer_id=self.identities, producer_epoch=0)
+            return self._identity()
         if isinstance(request, MetadataRequest):
             return self._metadata()
         self.requests += 1
@@ -60,6 +61,13 @@ class Cluster:
         if fault == "lost after":
             raise TimeoutError(fault)
         return SimpleNamespace(responses=[SimpleNamespace(name=TOPIC, partition_responses=told)])
+
+    def _identity(self) -> Any:
+        if self.not_yet:
+            self.not_yet -= 1
+            return SimpleNamespace(error_code=kafka_errors.CoordinatorLoadInProgressError.errno)
+        self.identities += 1
+        return SimpleNamespace(error_code=0, producer_id=self.identities, producer_epoch=0)
 
     def _metadata(self) -> Any:
         brokers = [SimpleNamespace(node_id=number, host=node.host, port=node.port) for number, node in enumerate(NODES)]
@@ -238,6 +246,15 @@ def test_any_server_that_answers_will_do(cluster: Cluster) -> None:
     made, (future,) = batches((0, b"a"))
     assert sender.produce(made) is None
     assert future.result(0) == 0
+
+
+def test_a_broker_that_has_just_begun_is_asked_again(cluster: Cluster) -> None:
+    cluster.not_yet = 3
+    producer().connect()
+    assert cluster.identities == 1
+    cluster.not_yet = 3
+    with pytest.raises(LogUnavailable, match="CoordinatorLoadInProgress"):
+        producer(delivery_timeout_s=0.0).connect()
 
 
 def test_without_a_leader_or_a_server_it_is_given_up_in_time(cluster: Cluster) -> None:

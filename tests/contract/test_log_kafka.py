@@ -104,6 +104,17 @@ def test_a_single_broker_syncs_each_record(log: KafkaLog) -> None:
     assert log.partitions("made") == 2
 
 
+def test_the_first_append_to_a_broker_that_has_just_begun_is_taken(broker: Broker) -> None:
+    broker.kill()
+    broker.start()
+    log = KafkaLog([broker.url.removeprefix("kafka://")], client_id="first", topics=TOPICS_HERE)
+    try:
+        log.ensure_topics()
+        log.append("out", 0, [(None, b"first")]).result(WAIT_S)
+    finally:
+        log.close()
+
+
 def test_a_hanging_broker_is_unavailable_in_time_and_then_all_goes_on(
     broker: Broker, log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,13 +59,19 @@ class Producer:
         self._ended = threading.Event()
 
     def connect(self) -> None:
-        """Ahead of the first batch. Blocks. Raises ``LogUnavailable``."""
+        """Ahead of the first batch. Blocks. Raises ``LogUnavailable``: at once where nobody listens.
+
+        A broker that has just begun has identities a moment later: its first answer is always CoordinatorLoadInProgress.
+        """
         self._deadline_s = time.monotonic() + self._delivery_timeout_s
-        try:
-            self._identify()
-        except Exception as error:
-            self._disconnect()
-            raise self._unavailable(error) from error
+        while True:
+            try:
+                self._identify()
+                return
+            except Exception as error:
+                self._disconnect()
+                if isinstance(error, OSError) or self._is_over(error):
+                    raise self._unavailable(error) from error
 
     def produce(self, batches: Sequence[Batch]) -> LogUnavailable | None:
         """One batch of a partition at most. Blocks until each is settled.
@@ -77,7 +83,7 @@ class Producer:
             error = self._try(waiting)
             if not error:
                 continue
-            if not _is_passing(error) or time.monotonic() + RETRY_S > self._deadline_s or self._ended.wait(RETRY_S):
+            if self._is_over(error):
                 given_up = self._give_up(waiting, self._unavailable(error))
                 return given_up if all(batch.is_given_up for batch in batches) else None
         return None
@@ -87,6 +93,10 @@ class Producer:
         self._ended.set()
         for link in list(self._links.values()):
             link.end()
+
+    def _is_over(self, error: BaseException) -> bool:
+        """Or else it is time for the next try."""
+        return not _is_passing(error) or time.monotonic() + RETRY_S > self._deadline_s or self._ended.wait(RETRY_S)
 
     def _give_up(self, batches: Iterable[Batch], error: LogUnavailable) -> LogUnavailable:
         self._identity = None

@@ -143,5 +143,6 @@ def connection_settings(servers: Sequence[str], client_id: str, answer_timeout_s
 
 
 def unavailable(servers: Sequence[str], error: BaseException) -> LogUnavailable:
-    """The one way an outage is said."""
-    return LogUnavailable(f"Kafka at {','.join(servers)} does not answer: {type(error).__name__}: {error}")
+    """The one way an outage is said. kafka-python's errors name themselves."""
+    said = str(error) if isinstance(error, kafka_errors.KafkaError) else f"{type(error).__name__}: {error}"
+    return LogUnavailable(f"Kafka at {','.join(servers)} does not answer: {said}")
