@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import system_packages
 from junit import counts
@@ -26,12 +25,10 @@ REPORT = VAR / "test" / "compose.xml"
 
 def free_ports() -> dict[str, str]:
     """A free port for each setting, all different."""
-    with ExitStack() as stack:
-        kinds = dict.fromkeys(PORTS, socket.SOCK_STREAM) | {"UDP_PORT": socket.SOCK_DGRAM}
-        probes = {name: stack.enter_context(socket.socket(socket.AF_INET, kind)) for name, kind in kinds.items()}
-        for probe in probes.values():
-            probe.bind(("127.0.0.1", 0))
-        return {name: str(probe.getsockname()[1]) for name, probe in probes.items()}
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from simway_testing.ports import free_port
+
+    return {name: str(free_port()) for name in PORTS} | {"UDP_PORT": str(free_port(socket.SOCK_DGRAM))}
 
 
 class Stack:

@@ -1,25 +1,50 @@
 """Ports for the servers of tests: below those that the system gives to outgoing connections, one of which may else have a port
-before the server for which it was found is there.
+before the server for which it was found is there. A server that is down for a moment keeps its port, too: no two processes give
+out of the same block.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import tempfile
+from pathlib import Path
+from typing import TextIO
 
-FIRST, PORTS = 10_000, 22_000
-_BLOCK = 100
-_at = os.getpid() * 97 * _BLOCK % PORTS
-"""Where this process looks next: processes that were started together begin far from each other, and none comes back soon."""
+FIRST, BLOCK, BLOCKS = 10_000, 100, 220
+_leases: list[TextIO] = []
+"""Open files whose locks end with this process."""
+_left = range(0)
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, *, count: int = 1) -> int:
-    """The first of ``count`` ports side by side that nobody uses at this moment, and that was not given out lately."""
-    global _at
+    """The first of ``count`` ports side by side that nobody uses at this moment, and that no test has been given before."""
+    global _left
     while True:
-        first, _at = FIRST + _at, (_at + count) % (PORTS - count)
-        if all(_is_free(first + number, kind) for number in range(count)):
-            return first
+        while len(_left) < count:
+            _left = _lease()
+        ports, _left = _left[:count], _left[count:]
+        if all(_is_free(port, kind) for port in ports):
+            return ports[0]
+
+
+def _lease() -> range:
+    """The ports of a block that no process has. Processes that come soon after each other begin far from each other."""
+    folder = Path(tempfile.gettempdir()) / f"simway-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for number in range(BLOCKS):
+        block = (os.getpid() * 97 + number) % BLOCKS
+        lease = (folder / str(block)).open("w")
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lease.close()
+            continue
+        _leases.append(lease)
+        first = FIRST + block * BLOCK
+        return range(first, first + BLOCK)
+    raise RuntimeError(f"all ports for tests are given out: {folder}")
 
 
 def _is_free(port: int, kind: socket.SocketKind) -> bool:
