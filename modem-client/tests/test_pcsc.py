@@ -229,6 +229,24 @@ def test_pulled_and_put_back_between_dialogues(cards: list[Sitting]) -> None:
     card.close()
 
 
+def test_a_card_that_lost_contact_for_a_moment_while_it_was_reset_is_found_again(cards: list[Sitting]) -> None:
+    card = by_name(cards[0])
+    cards[0].host.tell(do="pull")
+    with pytest.raises(CardGone):
+        card.reset()
+    cards[0].host.tell(do="put back")
+
+    def connected() -> PcscCard | None:
+        try:
+            return by_name(cards[0])
+        except CardGone:
+            return None
+
+    found = wait_for(connected, WAIT_S, "the card was found")
+    assert uicc(found).iccid() == cards[0].iccids[0]
+    found.close()
+
+
 def test_another_card_put_in_is_not_taken_for_the_one_that_was_meant(cards: list[Sitting], tmp_path: Path) -> None:
     card = open_card({"iccid": cards[1].iccids[0]})
     cards[1].pull()

@@ -20,6 +20,8 @@ from simway_modem_client.card.bounded import StillWaits, bounded
 
 TRANSACTION_WAIT_S = 10.0
 """How long another program's transaction is waited for. PC/SC itself would wait for ever."""
+NOTICED_S = 0.5
+"""pcscd looks into its readers every 0.4 s."""
 
 
 class Slot(NamedTuple):
@@ -67,6 +69,23 @@ def slots() -> list[Slot]:
         return [Slot(name, flags, bytes(atr)) for name, flags, atr in states]
     finally:
         context.release()
+
+
+def seen_again(context: Context, reader: str) -> bool:
+    """Whether there is a card after all in a reader that PC/SC calls empty; PC/SC says so itself from then on.
+
+    Where a card loses contact while somebody resets it, and has it again before pcscd (1.9) looks, pcscd calls the reader empty
+    until somebody pulls the card: nobody is there to do so. Resetting what is not there makes it look. Blocks for ``NOTICED_S``
+    where there is a card: one that was put in just now is powered anew when pcscd sees it, which must not be in a dialogue.
+    """
+    scard = context.scard
+    code, handle, _ = scard.SCardConnect(context.handle, reader, scard.SCARD_SHARE_DIRECT, 0)
+    if code == scard.SCARD_S_SUCCESS:
+        code, _ = scard.SCardReconnect(handle, scard.SCARD_SHARE_SHARED, _protocols(scard), scard.SCARD_UNPOWER_CARD)
+        scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
+    if code == scard.SCARD_S_SUCCESS:
+        time.sleep(NOTICED_S)
+    return bool(code == scard.SCARD_S_SUCCESS)
 
 
 def open_card(settings: Mapping[str, str]) -> PcscCard:
@@ -157,15 +176,18 @@ class PcscCard:
         """Connects in shared mode, and looks whether the card is the one that was meant. Raises ``CardError``, ``CardGone``."""
         context = Context()
         scard = self._scard = context.scard
-        shared, protocols = scard.SCARD_SHARE_SHARED, self._protocols()
+
+        def connected() -> Any:
+            found = scard.SCardConnect(context.handle, self._reader, scard.SCARD_SHARE_SHARED, _protocols(scard))
+            if pcsc_words.number(found[0]) == pcsc_words.NO_SMARTCARD and seen_again(context, self._reader):
+                found = scard.SCardConnect(context.handle, self._reader, scard.SCARD_SHARE_SHARED, _protocols(scard))
+            return found
 
         def undo(result: tuple[int, Any, int]) -> None:
             scard.SCardDisconnect(result[1], scard.SCARD_LEAVE_CARD)
             context.release()
 
-        code, handle, protocol = self._bounded(
-            lambda: scard.SCardConnect(context.handle, self._reader, shared, protocols), undo
-        )  # fmt: skip
+        code, handle, protocol = self._bounded(connected, undo)
         self._context = context
         if code == scard.SCARD_S_SUCCESS:
             self._handle, self._protocol = handle, protocol
@@ -229,7 +251,7 @@ class PcscCard:
 
     def _reconnect(self, how: int) -> None:
         scard = self._scard
-        code, self._protocol = scard.SCardReconnect(self._handle, scard.SCARD_SHARE_SHARED, self._protocols(), how)
+        code, self._protocol = scard.SCardReconnect(self._handle, scard.SCARD_SHARE_SHARED, _protocols(scard), how)
         self._check(code)
         self._read_atr()
 
@@ -255,8 +277,9 @@ class PcscCard:
             context, self._context = self._context, None
             context.release()
 
-    def _protocols(self) -> int:
-        return int(self._scard.SCARD_PROTOCOL_T0 | self._scard.SCARD_PROTOCOL_T1)
+
+def _protocols(scard: Any) -> int:
+    return int(scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1)
 
 
 def iccids_of(uicc: Uicc) -> list[str]:
