@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from simway_flask_app.recorder import READINGS_MAX
+from simway_flask_app.store import schema
 from simway_flask_app.store.sql import SqlStore
 from simway_flask_app.store.values import Row, columns_of
 from simway_protocol.messages import Uplink, UplinkBatch
 from simway_protocol.readings import Reading
+from sqlalchemy import select
 
 UPLINKS_PER_BATCH = 25
 EPOCH = "00c0ffee00c0ffee"
 SECOND_US = 1_000_000
+HISTORY_ROWS = 300_000
+"""More than the caches of a connection hold, as in a store that is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,17 @@ def batches(shape: Shape, readings: int, start_us: int, readings_before: int = 0
 def insert(store: SqlStore, shape: Shape, uplink_batches: Sequence[UplinkBatch]) -> float:
     """Seconds for the same rows under negative series, so that no key collides, in transactions of the recorder's size."""
     rows = _rows(shape, uplink_batches)
-    put = _executemany if store.is_sqlite else _copy
     started = time.perf_counter()
-    for at in range(0, len(rows), READINGS_MAX):
-        with store.transaction() as connection:
-            connection.exec_driver_sql("SAVEPOINT bare")  # begins for SQLAlchemy, which commits nothing else
-            put(connection.connection.driver_connection, rows[at : at + READINGS_MAX])
+    _put(store, rows)
     return time.perf_counter() - started
+
+
+def fill(store: SqlStore, shape: Shape, until_us: int) -> None:
+    """``HISTORY_ROWS`` in all, up to a time: of each series that the store has, and of each that ``insert`` makes up."""
+    with store.transaction() as connection:
+        series = sorted([*connection.execute(select(schema.series.c.series_id)).scalars(), *_made_up(shape)])
+    each = HISTORY_ROWS // len(series)
+    _put(store, [(one, until_us - ago * SECOND_US, *columns_of(20.5), "Cel") for one in series for ago in range(each, 0, -1)])
 
 
 def way(store: SqlStore) -> str:
@@ -65,9 +73,23 @@ def way(store: SqlStore) -> str:
     return "executemany" if store.is_sqlite else "COPY"
 
 
+def _put(store: SqlStore, rows: Sequence[Row]) -> None:
+    put = _executemany if store.is_sqlite else _copy
+    for at in range(0, len(rows), READINGS_MAX):
+        with store.transaction() as connection:
+            connection.exec_driver_sql("SAVEPOINT bare")  # begins for SQLAlchemy, which commits nothing else
+            put(connection.connection.driver_connection, rows[at : at + READINGS_MAX])
+
+
+def _made_up(shape: Shape) -> range:
+    """Series of nobody, from the first one down."""
+    first = -shape.devices * 100
+    return range(first, first - shape.devices * shape.readings_per_uplink, -1)
+
+
 def _rows(shape: Shape, uplink_batches: Sequence[UplinkBatch]) -> list[Row]:
     size = shape.readings_per_uplink
-    series = {shape.device(index): -shape.devices * 100 - index * size for index in range(shape.devices)}
+    series = {shape.device(index): first for index, first in enumerate(_made_up(shape)[::size])}
     rows: list[Row] = []
     for batch in uplink_batches:
         for uplink in batch.uplinks:

@@ -42,7 +42,7 @@ class Run:
 
     def recorder(self) -> list[Figure]:
         """What the recorder stores."""
-        readings, rounds = (30_000, 2) if self._quick else (200_000, 5)
+        readings, rounds = (100_000, 1) if self._quick else (200_000, 5)
         loads = recorder.LOADS[:1] if self._quick else recorder.LOADS
         url = f"sqlite:///{self._directory / 'store.db'}"
         place = made(self._directory / "sqlite")
@@ -122,5 +122,5 @@ GROUPS: dict[str, Callable[[Run], list[Figure]]] = {
     "udp": Run.udp, "recorder": Run.recorder, "pipeline": Run.pipeline, "backlog": Run.backlog, "query": Run.query,
     "fleet": Run.fleet, "command": Run.command, "card": Run.card,
 }  # fmt: skip
-QUICK_GROUPS = ("udp", "recorder", "command", "card")
+QUICK_GROUPS = ("udp", "recorder", "card")
 """What the quick run has time for; ``--only`` takes the others, too."""

@@ -5,16 +5,12 @@ out of the same block.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import tempfile
-from pathlib import Path
-from typing import TextIO
 
 FIRST, BLOCK, BLOCKS = 10_000, 100, 220
-_leases: list[TextIO] = []
-"""Open files whose locks end with this process."""
+_leases: list[socket.socket] = []
+"""Bound to names that nobody else can have (unix(7), abstract) until this process ends."""
 _left = range(0)
 
 
@@ -31,20 +27,18 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, *, count: int = 1) -
 
 def _lease() -> range:
     """The ports of a block that no process has. Processes that come soon after each other begin far from each other."""
-    folder = Path(tempfile.gettempdir()) / f"simway-ports-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
     for number in range(BLOCKS):
         block = (os.getpid() * 97 + number) % BLOCKS
-        lease = (folder / str(block)).open("w")
+        lease = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lease.bind(f"\0simway-test-ports-{block}")
+        except OSError:
             lease.close()
             continue
         _leases.append(lease)
         first = FIRST + block * BLOCK
         return range(first, first + BLOCK)
-    raise RuntimeError(f"all ports for tests are given out: {folder}")
+    raise RuntimeError("all ports for tests are given out")
 
 
 def _is_free(port: int, kind: socket.SocketKind) -> bool:
