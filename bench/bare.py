@@ -24,7 +24,7 @@ UPLINKS_PER_BATCH = 25
 EPOCH = "00c0ffee00c0ffee"
 SECOND_US = 1_000_000
 HISTORY_ROWS = 300_000
-"""More than the caches of a connection hold, as in a store that is in use."""
+"""With those of the first round, more than the cache of a connection holds, as in a store that is in use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simway_backbone.kafka_batch import BATCH_MAX_BYTES, Batch
 from simway_backbone.kafka_writer import KafkaWriter, together
-from simway_backbone.log import Append, LogError, LogRefused, LogUnavailable
+from simway_backbone.log import Append, LogRefused, LogUnavailable
 
 WAIT_S = 30.0
 
@@ -63,10 +63,13 @@ class House:
         self.producer.outcomes.put(error)
 
     @staticmethod
-    def _refuse(append: Append) -> LogError | None:
-        if append.records[0][1] == b"odd":
+    def _refuse(append: Append) -> LogRefused | None:
+        value = append.records[0][1]
+        if value == b"odd":
             raise RuntimeError("can't start new thread")
-        return LogRefused("too large") if append.records[0][1] == b"large" else None
+        if value == b"nowhere":
+            raise LogRefused("no such topic")
+        return LogRefused("too large") if value == b"large" else None
 
 
 @pytest.fixture
@@ -119,8 +122,9 @@ def test_what_is_held_behind_a_broker_that_is_away_fails_with_what_was_under_way
     assert_goes_on(house)
 
 
-def test_what_is_refused_holds_nobody_up(house: House) -> None:
-    refused, taken = house.put(0, b"large"), house.put(0, b"a")
+@pytest.mark.parametrize("value", [b"large", b"nowhere"])
+def test_what_is_refused_holds_nobody_up(house: House, value: bytes) -> None:
+    refused, taken = house.put(0, value), house.put(0, b"a")
     assert isinstance(refused.exception(WAIT_S), LogRefused)
     assert house.group() == [[b"a"]]
     house.settle()

@@ -43,7 +43,7 @@ from simway_backbone.log import (
 START_TIMEOUT_S = 60.0
 """How long ``ensure_topics`` waits for a broker that is still starting."""
 DELIVERY_TIMEOUT_S = 10.0
-"""After this, an append that the broker did not acknowledge fails with ``LogUnavailable``."""
+"""After this, an append that the broker did not acknowledge fails with ``LogUnavailable``; the connection's first is another."""
 REPLICATION = 3
 WAITING_MAX_BYTES = 64_000_000
 SEGMENTS_PER_RETENTION = 24

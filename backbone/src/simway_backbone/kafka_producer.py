@@ -49,7 +49,7 @@ class Producer:
         unavailable: Callable[[BaseException], LogUnavailable],
     ) -> None:
         self._servers = deque(Broker(*get_ip_port_afi(server)[:2]) for server in servers)
-        """The one that is asked first is the one that failed longest ago."""
+        """In the order in which they are asked, which goes on by one with each failure."""
         self._client_id, self._delivery_timeout_s, self._unavailable = client_id, delivery_timeout_s, unavailable
         self._links: dict[Broker, Link] = {}
         self._leaders: dict[Place, Broker] = {}

@@ -5,6 +5,7 @@ out of the same block.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -15,8 +16,9 @@ _left = range(0)
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, *, count: int = 1) -> int:
-    """The first of ``count`` ports side by side that nobody uses at this moment, and that no test has been given before."""
+    """The first of ``count`` ports side by side that nobody uses at this moment and this process has not given out."""
     global _left
+    assert count <= BLOCK
     while True:
         while len(_left) < count:
             _left = _lease()
@@ -32,8 +34,10 @@ def _lease() -> range:
         lease = socket.socket(socket.AF_UNIX)
         try:
             lease.bind(f"\0simway-test-ports-{block}")
-        except OSError:
+        except OSError as error:
             lease.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
             continue
         _leases.append(lease)
         first = FIRST + block * BLOCK

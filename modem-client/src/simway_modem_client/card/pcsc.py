@@ -20,8 +20,8 @@ from simway_modem_client.card.bounded import StillWaits, bounded
 
 TRANSACTION_WAIT_S = 10.0
 """How long another program's transaction is waited for. PC/SC itself would wait for ever."""
-NOTICED_S = 0.5
-"""pcscd looks into its readers every 0.4 s."""
+NOTICED_S = 1.5
+"""pcscd looks into its readers every 0.4 s, and then powers what is new there."""
 
 
 class Slot(NamedTuple):
@@ -80,12 +80,24 @@ def seen_again(context: Context, reader: str) -> bool:
     """
     scard = context.scard
     code, handle, _ = scard.SCardConnect(context.handle, reader, scard.SCARD_SHARE_DIRECT, 0)
-    if code == scard.SCARD_S_SUCCESS:
-        code, _ = scard.SCardReconnect(handle, scard.SCARD_SHARE_SHARED, _protocols(scard), scard.SCARD_UNPOWER_CARD)
+    if code != scard.SCARD_S_SUCCESS:
+        return False
+    try:
+        code = scard.SCardBeginTransaction(handle)  # nobody else is given a card that is reset under him
+        if code == scard.SCARD_S_SUCCESS and not _is_present(context, reader):
+            code, _ = scard.SCardReconnect(handle, scard.SCARD_SHARE_SHARED, _protocols(scard), scard.SCARD_UNPOWER_CARD)
+    finally:
         scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
-    if code == scard.SCARD_S_SUCCESS:
-        time.sleep(NOTICED_S)
-    return bool(code == scard.SCARD_S_SUCCESS)
+    if pcsc_words.number(code) == pcsc_words.NO_SMARTCARD:
+        return False
+    time.sleep(NOTICED_S)
+    return True
+
+
+def _is_present(context: Context, reader: str) -> bool:
+    scard = context.scard
+    code, states = scard.SCardGetStatusChange(context.handle, 0, [(reader, scard.SCARD_STATE_UNAWARE)])
+    return bool(code == scard.SCARD_S_SUCCESS and states[0][1] & scard.SCARD_STATE_PRESENT)
 
 
 def open_card(settings: Mapping[str, str]) -> PcscCard:

@@ -29,14 +29,13 @@ def _look_into(slot: Slot) -> dict[str, Any]:
     seen: dict[str, Any] = {
         "reader": slot.name, "card": card, "iccid": "", "provider": "", "atr": slot.atr.hex().upper(), "trouble": "",
     }  # fmt: skip
-    if card == "no":
-        return seen
     opened = PcscCard(slot.name, wait_s=WAIT_S)
     try:
         opened.connect()
+        seen |= {"card": "yes", "atr": opened.atr.hex().upper()}
         inventory = Uicc(opened, lambda: time.monotonic_ns() // 1000).inventory()
     except (CardError, PeerError) as error:
-        return seen | {"trouble": str(error)}
+        return seen if seen["card"] == "no" else seen | {"trouble": str(error)}
     finally:
         opened.close()
     active = next((profile for profile in inventory.profiles if profile.iccid == inventory.active_iccid), None)
