@@ -31,6 +31,7 @@ VARIES = (
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
     (re.compile(r"\bnow\b|[\d.]+ (ms|s|min|h|d) ago|in [\d.]+ (ms|s|min|h|d)\b"), "AGE"),
     (re.compile(r"\b[0-9a-f]{8,}\b"), "ID"),
+    (re.compile(r"\b[\d.]+ ([KMG]i)?B\b"), "SIZE"),
     (re.compile(r"\b\d[\d.:,-]*\b"), "N"),
     (re.compile(r"http://\S+|127\.0\.0\.1\S*"), "ADDRESS"),
     (re.compile(r"by (attach|inventory)"), "by WHICH"),
