@@ -39,6 +39,8 @@ VARIES = (
 )
 HOME, AWAY = "Northwind Mobile", "Blue Harbour Telecom"
 """The carriers of the page."""
+SHOWN_AT_ONCE = 3
+"""What the page asks for with ``--limit``, at most."""
 
 
 class Done(NamedTuple):
@@ -142,6 +144,7 @@ def test_the_page_says_what_the_command_prints(shell: Shell, api: Api, attached:
     if api.device(attached)["active_carrier"]["provider"] != HOME:
         assert shell.run("command", attached, "switch", "--provider", HOME, "--follow").returncode == 0
     wait_for(lambda: api.device(attached)["active_carrier"]["provider"] == HOME, 60, f"{HOME} is shown as active")
+    wait_for(lambda: len(api.readings(attached, sensor="cpu")) > SHOWN_AT_ONCE, 60, "more readings than the page shows at once")
     failed = []
     for typed in typed_on_the_page():
         said = shell.type(typed.command)
