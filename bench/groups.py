@@ -42,14 +42,13 @@ class Run:
 
     def recorder(self) -> list[Figure]:
         """What the recorder stores."""
-        readings, rounds = (100_000, 1) if self._quick else (200_000, 5)
-        loads = recorder.LOADS[:1] if self._quick else recorder.LOADS
+        readings, rounds = (80_000, 2) if self._quick else (200_000, 5)
         url = f"sqlite:///{self._directory / 'store.db'}"
         place = made(self._directory / "sqlite")
-        figures = recorder.measure(place, url, "sqlite", readings=readings, rounds=rounds, loads=loads)
+        figures = recorder.measure(place, url, "sqlite", readings=readings, rounds=rounds, quick=self._quick)
         if not self._embedded_alone:
             place, url = made(self._directory / "pg-log"), postgres_server.database(self._postgres_url)
-            figures += recorder.measure(place, url, "postgresql", readings=readings, rounds=rounds, loads=loads)
+            figures += recorder.measure(place, url, "postgresql", readings=readings, rounds=rounds, quick=self._quick)
         return figures
 
     def pipeline(self) -> list[Figure]:

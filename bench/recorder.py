@@ -1,6 +1,6 @@
 """Rows a second of the recorder, log, rollups and ledger included, against the bare bulk insert into the same table and keys.
 
-Both ways are taken alternately in one run, on tables that hold the same; what the bare way is: ``bare``. A first round of both
+Both ways are taken alternately in one run, on tables that hold the same; what the bare way is: ``bare``. A short round of both
 goes ahead and does not count: it makes the series and opens connections, which a recorder does once. Behind it every series is
 given a past: a table of few rows lies in the cache and takes others at three times the speed. The times of the rounds grow, as
 they do in life: so each round raises the newest values.
@@ -11,17 +11,19 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from unittest.mock import patch
 
 from simway_backbone import open_log
 from simway_backbone.log import Log
+from simway_flask_app.intake import FRESH_S
 from simway_flask_app.recorder import TOPIC, Recorder, spare_the_collector
 from simway_flask_app.rights import WriterKey
 from simway_flask_app.store import uplinks
-from simway_flask_app.store.rollups import AddedUp
+from simway_flask_app.store.rollups import AddedUp, add_up
 from simway_flask_app.store.sql import SqlStore, open_store
 from simway_flask_app.store.uplinks import StoredReadings
 from simway_flask_app.store.values import Row
@@ -32,7 +34,11 @@ from bench import bare
 from bench.bare import Shape
 from bench.figures import Figure, median_ratio, progress, publish
 
+AddUp: TypeAlias = Callable[[Sequence[Row]], AddedUp]
+
 AIM_RATIO = 0.5
+AHEAD_SHARE = 0.25
+"""Of a round: so long is the one that goes ahead."""
 STORED_WITHIN_S = 300.0
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 
@@ -49,37 +55,44 @@ class Load:
 LOADS = (Load("", Shape(100, 20), f", aim {AIM_RATIO}"), Load("_many_devices", Shape(5_000, 1), ""))
 
 
-def measure(
-    directory: Path, store_url: str, name: str, *, readings: int, rounds: int, loads: Sequence[Load] = LOADS
-) -> list[Figure]:
-    """The figures for one database. ``readings`` in each round; the rounds' times lie one after the other."""
+def measure(directory: Path, store_url: str, name: str, *, readings: int, rounds: int, quick: bool = False) -> list[Figure]:
+    """The figures for one database. ``readings`` in each turn; their times lie one after the other.
+
+    ``quick``: the first load alone, and nothing of what rollups cost.
+    """
     spare_the_collector()
     store = open_store(store_url)
     store.migrate()
     log = open_log(f"sqlite:///{directory / 'recorder-log'}", client_id="bench")
     log.ensure_topics()
-    figures = [figure for load in loads for figure in _measure_load(store, log, name, load, readings, rounds)]
+    ways = WAYS[:1] if quick else WAYS
+    loads = LOADS[:1] if quick else LOADS
+    figures = [figure for load in loads for figure in _measure_load(store, log, name, load, ways, readings, rounds)]
     log.close()
     store.close()
     return figures
 
 
-def _measure_load(store: SqlStore, log: Log, name: str, load: Load, readings: int, rounds: int) -> list[Figure]:
-    """Each round: the recorder, the recorder without rollups, the bare way."""
+def _measure_load(
+    store: SqlStore, log: Log, name: str, load: Load, ways: Sequence[AddUp], readings: int, rounds: int
+) -> list[Figure]:
+    """Each round: the recorder in each of the ways, then the bare one."""
     taker = Taker(store, log)
     first_us = time.time_ns() // 1_000 - DAY_US
-    recorded, lean, top = [], [], []
+    rates: list[list[float]] = [[] for _ in ways]
+    top = []
     for number in range(rounds + 1):
-        progress(f"recorder{load.suffix} on {name}: round {number} of {rounds}, {readings} readings three times")
-        for turn, (rates, add_up) in enumerate(((recorded, uplinks.add_up), (lean, _newest_alone)), 2 * number):
-            made = bare.batches(load.shape, readings, first_us + turn * HOUR_US, turn * readings)
-            with patch.object(uplinks, "add_up", add_up):
-                rates.append(taker.record(made))
-        top.append(readings / bare.insert(store, load.shape, made))
+        size = readings if number else int(readings * AHEAD_SHARE)
+        progress(f"recorder{load.suffix} on {name}: round {number} of {rounds}, {size} readings {len(ways) + 1} times")
+        for turn, (of_way, way) in enumerate(zip(rates, ways, strict=True), len(ways) * number):
+            made = bare.batches(load.shape, size, first_us + turn * HOUR_US, turn * readings)
+            with patch.object(uplinks, "add_up", way):
+                of_way.append(taker.record(made))
+        top.append(size / bare.insert(store, load.shape, made))
         if not number:
             bare.fill(store, load.shape, first_us)
     taker.close()
-    return _figures(f"recorder_{name}{load.suffix}", bare.way(store), load.aim, recorded[1:], lean[1:], top[1:])
+    return _figures(f"recorder_{name}{load.suffix}", bare.way(store), load.aim, [of_way[1:] for of_way in rates], top[1:])
 
 
 def _newest_alone(rows: Sequence[Row]) -> AddedUp:
@@ -92,14 +105,21 @@ def _newest_alone(rows: Sequence[Row]) -> AddedUp:
     return AddedUp(list(newest.values()), {}, {}, {})
 
 
-def _figures(name: str, way: str, aim: str, recorded: list[float], lean: list[float], top: list[float]) -> list[Figure]:
-    rate, lean_rate, top_rate = (statistics.median(rates) for rates in (recorded, lean, top))
-    without = "the recorder with rollups in the same run"
-    return [
-        publish(Figure(f"{name}_bare", top_rate, "rows/s", f"{way} into readings, primary key in place")),
-        publish(Figure(name, rate, "rows/s", f"{way} in the same run{aim}", median_ratio(recorded, top))),
-        publish(Figure(f"{name}_without_rollups", lean_rate, "rows/s", without, median_ratio(lean, recorded))),
+WAYS: tuple[AddUp, ...] = (add_up, _newest_alone)
+"""What the recorder adds up: as it is, and without rollups."""
+
+
+def _figures(name: str, bare_way: str, aim: str, rates: Sequence[list[float]], top: list[float]) -> list[Figure]:
+    recorded, *lean = rates
+    figures = [
+        Figure(f"{name}_bare", statistics.median(top), "rows/s", f"{bare_way} into readings, primary key in place"),
+        Figure(name, statistics.median(recorded), "rows/s", f"{bare_way} in the same run{aim}", median_ratio(recorded, top)),
     ]
+    for of_way in lean:
+        against = "the recorder with rollups in the same run"
+        ratio = median_ratio(of_way, recorded)
+        figures.append(Figure(f"{name}_without_rollups", statistics.median(of_way), "rows/s", against, ratio))
+    return [publish(figure) for figure in figures]
 
 
 class Taker:
@@ -116,13 +136,16 @@ class Taker:
         self._thread.start()
 
     def record(self, made: Sequence[UplinkBatch]) -> float:
-        """Readings a second. The first batch goes ahead, and the recorder waits behind it until all the others are in the log."""
+        """Readings a second. The first batch goes ahead, and the recorder waits behind it until all the others are in the log,
+        and old enough that none of them is news: a backlog, in transactions of full size.
+        """
         self._parks = True
         self._expect(made[:1])
         _await(self._parked)
         self._parked.clear()
         self._parks = False
         readings = self._expect(made[1:])
+        time.sleep(FRESH_S)
         began_s = time.perf_counter()
         self._go.set()
         _await(self._done)
