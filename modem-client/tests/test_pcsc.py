@@ -15,6 +15,7 @@ import pytest
 from simway_modem_client.card import CardError, CardGone, NoDriver, pcsc, pcsc_words
 from simway_modem_client.card.bounded import StillWaits, bounded
 from simway_modem_client.card.pcsc import PcscCard, open_card, slots
+from simway_modem_client.desk import readers
 from simway_protocol.sim.uicc import Uicc
 from simway_testing import card_in_reader, scratch
 from simway_testing.pcscd import Pcscd
@@ -229,12 +230,17 @@ def test_pulled_and_put_back_between_dialogues(cards: list[Sitting]) -> None:
     card.close()
 
 
-def test_a_card_that_lost_contact_for_a_moment_while_it_was_reset_is_found_again(cards: list[Sitting]) -> None:
-    card = by_name(cards[0])
-    cards[0].host.tell(do="pull")
+def reset_while_it_loses_contact(sitting: Sitting) -> None:
+    """For less than pcscd takes to look."""
+    card = by_name(sitting)
+    sitting.host.tell(do="pull")
     with pytest.raises(CardGone):
         card.reset()
-    cards[0].host.tell(do="put back")
+    sitting.host.tell(do="put back")
+
+
+def test_a_card_that_lost_contact_for_a_moment_while_it_was_reset_is_found_again(cards: list[Sitting]) -> None:
+    reset_while_it_loses_contact(cards[0])
 
     def connected() -> PcscCard | None:
         try:
@@ -245,6 +251,16 @@ def test_a_card_that_lost_contact_for_a_moment_while_it_was_reset_is_found_again
     found = wait_for(connected, WAIT_S, "the card was found")
     assert uicc(found).iccid() == cards[0].iccids[0]
     found.close()
+
+
+def test_a_card_that_lost_contact_for_a_moment_while_it_was_reset_is_listed(cards: list[Sitting]) -> None:
+    reset_while_it_loses_contact(cards[0])
+
+    def listed() -> list[tuple[str, str]]:
+        seen = {one["reader"]: (one["card"], one["iccid"]) for one in readers.look()}
+        return [seen[sitting.reader] for sitting in cards]
+
+    wait_for(lambda: listed() == [("yes", sitting.iccids[0]) for sitting in cards], WAIT_S, "both cards are listed")
 
 
 def test_another_card_put_in_is_not_taken_for_the_one_that_was_meant(cards: list[Sitting], tmp_path: Path) -> None:

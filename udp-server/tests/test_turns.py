@@ -1,11 +1,12 @@
 """Whose datagram is next: senders that just go on do not wait behind what others bring, and nobody starves."""
 
-from itertools import count
+from collections import Counter
+from itertools import count, groupby
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simway_udp_server.turns import Turns
+from simway_udp_server.turns import QUANTUM, Turns
 
 
 def taken(turns: Turns, most: int = 1_000_000) -> list[tuple[bytes, str]]:
@@ -31,8 +32,22 @@ def test_those_with_much_take_turns():
     brought(turns, "a", 3)
     brought(turns, "b", 200)
     brought(turns, "c", 3)
-    assert sorted(address for _, address in taken(turns, 9)) == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
-    assert [address for _, address in taken(turns)] == ["b"] * 197
+    assert {"a": 3, "c": 3}.items() <= Counter(address for _, address in taken(turns, 7 + QUANTUM)).items()
+    assert {address for _, address in taken(turns)} == {"b"}
+
+
+def test_a_turn_is_so_many_datagrams_of_one_sender():
+    turns = Turns()
+    brought(turns, "a", 3 * QUANTUM + 1)
+    brought(turns, "b", 3 * QUANTUM + 1)
+    taken(turns, 1)
+    for _ in range(QUANTUM // 2):
+        turns.add(b"more", "live")
+        taken(turns, 2)
+    served = [address for _, address in taken(turns)]
+    lengths = [len(list(run)) for _, run in groupby(address for address in served if address != "live")]
+    assert len(lengths) <= 8
+    assert max(lengths) == QUANTUM
 
 
 def test_senders_that_somebody_makes_up_do_not_stop_those_who_wait():
@@ -48,13 +63,13 @@ def test_senders_that_somebody_makes_up_do_not_stop_those_who_wait():
 
 def test_who_brings_one_after_the_other_is_new_only_after_the_others_had_their_turn():
     turns = Turns()
-    brought(turns, "a", 20)
-    brought(turns, "b", 20)
+    brought(turns, "a", 10 * QUANTUM)
+    brought(turns, "b", 10 * QUANTUM)
     served = []
-    for _ in range(30):
+    for _ in range(12 * QUANTUM):
         turns.add(b"more", "quick")
         served.append(turns.take()[1])
-    assert min(served.count("a"), served.count("b")) >= 7
+    assert min(served.count("a"), served.count("b")) >= 2 * QUANTUM
 
 
 def test_nobody_is_remembered_once_nothing_waits():
