@@ -72,6 +72,7 @@ def seen(front) -> Seen:
         _full_disk(front, device, found)
         _flood(front, found)
         _killed_worker(front, found)
+        _books(found)
     finally:
         device.close()
     return found
@@ -233,6 +234,12 @@ def _killed_worker(front, found: Seen) -> None:
     found.until("udp-server", "simway_udp_worker_ends_total")
     wait_well(front, ["udp-server"])
     found.look()
+
+
+def _books(found: Seen) -> None:
+    """The ledger's totals, which the dispatcher asks for now and then: once so late that numbers were missing."""
+    for name in ("simway_ledger_devices", "simway_ledger_missing_devices"):
+        found.until("dispatcher", name)
 
 
 def _exposed(metric) -> str:
